@@ -1,0 +1,56 @@
+"""Asynchronous advantage actor-critic (Mnih et al. 2016, algorithm S3); at a barrier the same file is A2C."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from a3c.model import ActorCritic
+from a3c.returns import generalized_advantages
+from a3c.segment import Segment
+
+Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdvantageActorCritic:
+    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)), summed or averaged over the steps."""
+
+    gamma: float  # γ
+    gae_lambda: float  # λ; 1 gives the paper's n-step advantage
+    entropy_coef: float  # β
+    value_loss_coef: float  # c_v
+    loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
+
+    def losses(self, model: ActorCritic, segment: Segment) -> Losses:
+        """The segment's loss and, detached, what it is made of (each per step)."""
+        advantages = generalized_advantages(
+            rewards=segment.rewards,
+            values=segment.values,
+            next_values=segment.next_values,
+            terminated=segment.terminated,
+            truncated=segment.truncated,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+        )
+        returns = advantages + segment.values
+
+        policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+        log_probs, entropies = model.head.log_prob_and_entropy(policy, segment.actions)
+
+        policy_loss = -(log_probs * advantages).mean()
+        value_loss = (returns - values).square().mean()
+        entropy = entropies.mean()
+        loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
+        if self.loss_reduction == "sum":
+            loss = loss * advantages.numel()
+        yield (
+            loss,
+            {
+                "policy_loss": policy_loss.detach(),
+                "value_loss": value_loss.detach(),
+                "entropy": entropy.detach(),
+                "return_mean": returns.mean(),
+                "return_square_mean": returns.square().mean(),
+            },
+        )

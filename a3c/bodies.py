@@ -1,0 +1,89 @@
+"""Bodies: from an observation to features. Each names its layers as the paper it comes from does."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
+
+
+class SmallConv(nn.Module):
+    """Four 3x3 convolutions of 32 channels with stride 2: [N, C, 42, 42] -> [N, 288]. The net of pytorch-a3c."""
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
+        super().__init__()
+        channels = [observation_shape[0], 32, 32, 32, 32]
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels))
+        self.activation = ACTIVATIONS[activation]()
+        height, width = (math.ceil(size / 16) for size in observation_shape[1:])
+        self.output_size = 32 * height * width
+        for layer in self.convolutions:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, F]."""
+        for layer in self.convolutions:
+            x = self.activation(layer(x))
+        return x.flatten(1)
+
+
+class NatureConv(nn.Module):
+    """32@8x8/4, 64@4x4/2, 64@3x3/1, 512 units: [N, C, 84, 84] -> [N, 512]. Mnih et al. 2015."""
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
+        super().__init__()
+        channels, height, width = observation_shape
+        self.convolutions = nn.ModuleList(
+            [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
+        )
+        self.activation = ACTIVATIONS[activation]()
+        for layer in self.convolutions:
+            (kernel, _), (stride, _) = layer.kernel_size, layer.stride
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+        self.output_size = 512
+        self.linear = nn.Linear(64 * height * width, self.output_size)
+        for layer in (*self.convolutions, self.linear):
+            orthogonal_(layer, math.sqrt(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, 512]."""
+        for layer in self.convolutions:
+            x = self.activation(layer(x))
+        features: Tensor = self.activation(self.linear(x.flatten(1)))
+        return features
+
+
+class MLP(nn.Module):
+    """`num_layers` fully connected layers of `hidden_size`: [N, D] -> [N, hidden_size]."""
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, num_layers: int, hidden_size: int) -> None:
+        super().__init__()
+        (size,) = observation_shape
+        sizes = [size] + num_layers * [hidden_size]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.activation = ACTIVATIONS[activation]()
+        self.output_size = sizes[-1]
+        for layer in self.layers:
+            orthogonal_(layer, math.sqrt(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] -> [N, F]."""
+        for layer in self.layers:
+            x = self.activation(layer(x))
+        return x
+
+
+def orthogonal_(layer: nn.Module, gain: float) -> None:
+    """Orthogonal weights times `gain`, zero bias. Saxe et al. 2014."""
+    nn.init.orthogonal_(layer.weight, gain)  # type: ignore[arg-type]
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+def normalized_rows_(layer: nn.Linear, norm: float) -> None:
+    """Gaussian rows scaled to length `norm`, zero bias: the heads of pytorch-a3c."""
+    nn.init.normal_(layer.weight)
+    layer.weight.data.mul_(norm / layer.weight.data.norm(dim=1, keepdim=True))
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,32 @@
+"""What the actor hands to the algorithm: a fixed number of steps of several environments."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """T steps of B environments; time first. Episodes may begin and end anywhere inside it.
+
+    `terminated` and `truncated` are never both true, and never merged: the successor of a terminated step is worth 0, the
+    successor of a truncated one is worth V of the final observation, which `next_values` already holds.
+    """
+
+    observations: Tensor  # [T, B, *observation], as the environments gave them
+    starts: Tensor  # [T, B] bool: observation t is the first of its episode, so the recurrent state before it is zero
+    state: Tensor  # [B, S] recurrent state before step 0
+    actions: Tensor  # [T, B, *action]
+    log_probs: Tensor  # [T, B] log π(a_t|s_t) when acted
+    values: Tensor  # [T, B] V(s_t) when acted
+    rewards: Tensor  # [T, B]
+    terminated: Tensor  # [T, B] bool
+    truncated: Tensor  # [T, B] bool
+    next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
+
+    def __post_init__(self) -> None:
+        T, B = self.rewards.shape
+        for name in ("starts", "log_probs", "values", "terminated", "truncated", "next_values"):
+            assert getattr(self, name).shape == (T, B), f"{name} must be [T, B] = [{T}, {B}]"
+        assert self.observations.shape[:2] == (T, B) and self.actions.shape[:2] == (T, B)
+        assert self.state.shape[0] == B

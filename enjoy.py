@@ -1,0 +1,111 @@
+"""Plays what main.py saved: `python enjoy.py --run-dir runs/latest`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from workers.process import limit_threads
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of enjoy.py."""
+    parser = argparse.ArgumentParser(prog="enjoy.py", description="Plays a trained policy and prints its scores.", allow_abbrev=False)
+    parser.add_argument("--run-dir", help="a run's folder: plays its best policy, or its newest checkpoint")
+    parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
+    parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
+    parser.add_argument("--episodes", type=int, default=10, help="episodes to play (default: 10)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first episode (default: 1)")
+    parser.add_argument("--non-det", action="store_true", help="sample the actions instead of taking the most probable")
+    parser.add_argument("--video", help="record the first episode to this mp4 file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser
+
+
+def main() -> int:
+    """Plays; returns the exit code."""
+    limit_threads()
+    parser = build_parser()
+    options = parser.parse_args()
+    if options.episodes < 1:
+        parser.error("--episodes must be at least 1")
+    if bool(options.run_dir) == bool(options.load_dir):
+        parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
+    if options.load_dir and not options.env_name:
+        parser.error("--load-dir needs --env-name")
+    import envs
+    from workers.checkpoint import CheckpointError
+    from workers.run_folder import RunFolderError
+
+    try:
+        play(options)
+    except (CheckpointError, RunFolderError, envs.EnvironmentProblem) as problem:
+        print(f"enjoy.py: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def find_policy(options: argparse.Namespace) -> dict[str, Any]:
+    """The snapshot that the command line means. CheckpointError or RunFolderError."""
+    from workers import checkpoint
+    from workers.run import saved_policy_path
+    from workers.run_folder import RunFolder
+
+    if options.load_dir:
+        return checkpoint.load(saved_policy_path(options.load_dir, options.env_name), require_digest=False)
+    folder = RunFolder.open(options.run_dir)
+    if folder.best.exists():
+        return checkpoint.load(folder.best)
+    return checkpoint.latest(folder.checkpoints)[1]
+
+
+def play(options: argparse.Namespace) -> None:
+    """Plays the episodes one after another and prints each score."""
+    import numpy as np
+    import torch
+
+    import envs
+    from workers.play import play_episodes
+    from workers.snapshot import restore_policy
+
+    torch.set_num_threads(1)
+    model, config, environment = restore_policy(find_policy(options))
+    no_display = not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32"))
+    video = Path(options.video) if options.video else Path("enjoy.mp4") if no_display and not options.json else None
+    returns: list[float] = []
+    lengths: list[int] = []
+    for episode in range(options.episodes):
+        frames: list[Any] | None = [] if video is not None and episode == 0 else None
+        env = envs.make(
+            environment, training=False, max_episode_length=config.max_episode_length, render=frames is not None
+        )
+        played = play_episodes(
+            model,
+            [env],
+            seeds=[options.seed + episode],
+            sampled=options.non_det,
+            on_frame=None if frames is None else frames.append,
+        )
+        assert played is not None
+        returns += played.returns
+        lengths += played.lengths
+        if not options.json:
+            print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps")
+        if frames and video is not None:
+            with envs.VideoWriter(video, fps=envs.frames_per_second(env, environment), scale=max(1, 320 // frames[0].shape[1])) as writer:
+                for frame in frames:
+                    writer.write(frame)
+            if not options.json:
+                print(f"video of it: {video}")
+        env.close()
+    summary = {"returns": returns, "mean": float(np.mean(returns)), "std": float(np.std(returns)), "lengths": lengths}
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        print(f"mean {summary['mean']:.2f}, standard deviation {summary['std']:.2f} over {len(returns)} episodes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

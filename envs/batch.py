@@ -1,0 +1,74 @@
+"""Several environments of one worker, stepped one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+Finished = list[tuple[float, int]]
+
+
+class EnvironmentBatch:
+    """B environments in this process; its four arrays are overwritten in place by `reset` and `step`."""
+
+    def __init__(self, environments: Sequence[gym.Env[Any, Any]], *, seeds: Sequence[int]) -> None:
+        """One seed for each environment; observation spaces must agree. Raises ValueError."""
+        if not environments or len(environments) != len(seeds):
+            raise ValueError(f"{len(environments)} environments need as many seeds, and at least one, not {len(seeds)}")
+        space = environments[0].observation_space
+        assert space.shape is not None
+        if any(env.observation_space.shape != space.shape for env in environments):
+            raise ValueError("the environments of one batch must have observations of one shape")
+        self._environments = list(environments)
+        self._seeds: list[int | None] = list(seeds)
+        size = len(environments)
+        self.observations: NDArray[Any] = np.zeros((size, *space.shape), space.dtype)  # [B, *shape]
+        self.rewards = np.zeros(size, np.float32)  # [B]
+        self.terminated = np.zeros(size, np.bool_)  # [B]
+        self.truncated = np.zeros(size, np.bool_)  # [B]
+
+    def reset(self) -> NDArray[Any]:
+        """Start every environment anew (seeded the first time only) and return `observations`."""
+        for i, env in enumerate(self._environments):
+            self.observations[i], _ = env.reset(seed=self._seeds[i])
+            self._seeds[i] = None
+        self.rewards[:] = 0.0
+        self.terminated[:] = self.truncated[:] = False
+        return self.observations
+
+    def step(self, actions: NDArray[Any]) -> tuple[dict[int, NDArray[Any]], Finished]:
+        """Step with `actions` [B] or [B, A]; an ended episode is reset at once, `observations` then hold the next one's first.
+
+        Returns the final observations of the truncated (not terminated) ones by index, and (raw return, length) of each
+        game that ended.
+        """
+        final_observations: dict[int, NDArray[Any]] = {}
+        finished: Finished = []
+        choices = actions.tolist() if actions.ndim == 1 else actions
+        for i, env in enumerate(self._environments):
+            observation, reward, terminated, truncated, info = env.step(choices[i])
+            if terminated or truncated:
+                _collect(info, finished)
+                if not terminated:
+                    final_observations[i] = np.array(observation, self.observations.dtype)
+                observation, info = env.reset()
+                _collect(info, finished)  # a game may end inside a reset, while it waits for the next life
+            self.observations[i] = observation
+            self.rewards[i] = reward
+            self.terminated[i] = terminated
+            self.truncated[i] = truncated and not terminated
+        return final_observations, finished
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self._environments:
+            env.close()
+
+
+def _collect(info: dict[str, Any], finished: Finished) -> None:
+    if (episode := info.get("episode")) is not None:
+        finished.append((float(episode["r"]), int(episode["l"])))

@@ -1,0 +1,149 @@
+"""From the name that a user types to an environment id, its keyword arguments and its kind of observation."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from envs.legacy import Alias, describe_emulation, dm_control_id, find_alias
+
+Family = Literal["atari", "control"]
+Observation = Literal["frame42", "stack84", "ram", "vector"]
+OBS_MODES = ("auto", "frame42", "stack84", "ram")
+
+
+class EnvironmentProblem(ValueError):
+    """A mistake in how an environment was asked for: one sentence with the fix in it, shown to the user as it stands."""
+
+
+@dataclass(frozen=True)
+class ResolvedId:
+    """Everything a process needs to make the environment; plain picklable values, `modules` are imported first."""
+
+    requested: str
+    id: str
+    kwargs: dict[str, Any]
+    family: Family
+    observation: Observation
+    note: str | None
+    modules: tuple[str, ...] = ()
+
+
+def resolve(
+    env_name: str,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    obs_mode: str = "auto",
+    env_modules: Sequence[str] = (),
+) -> ResolvedId:
+    """Find the environment that `env_name` (an id, an old id, `module:id`, `dm.domain.task`) means.
+
+    Raises EnvironmentProblem for an unknown id (naming the nearest three), module, or observation mode.
+    """
+    if obs_mode not in OBS_MODES:
+        raise EnvironmentProblem(f"Unknown observation mode {obs_mode!r}: choose one of {', '.join(OBS_MODES)}.")
+    prefix, _, name = env_name.rpartition(":")
+    modules = tuple(dict.fromkeys((*env_modules, *([prefix] if prefix else []))))
+    registered = load_registry(modules)
+    if (dm_id := dm_control_id(name)) or name.startswith("dm_control/"):
+        modules = (*modules, "shimmy")
+        registered = load_registry(modules)
+    alias = find_alias(name, registered=registered) or Alias(dm_id or name)
+    if alias.id not in registered:
+        raise EnvironmentProblem(_unknown(name, registered))
+    requested_kwargs = dict(env_kwargs or {})
+    if not is_atari(registered[alias.id]):
+        if obs_mode != "auto":
+            raise EnvironmentProblem(f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out.")
+        kwargs = {**alias.kwargs, **requested_kwargs}
+        return ResolvedId(env_name, alias.id, kwargs, "control", "vector", alias.note, modules)
+    return _resolve_atari(env_name, alias, registered[alias.id], requested_kwargs, obs_mode, modules)
+
+
+def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
+    """Import `modules` and the Atari games, and return gymnasium's {id: EnvSpec}; raises EnvironmentProblem."""
+    import ale_py
+    import gymnasium
+
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # otherwise two lines of banner in every process
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # importing a user's module runs a user's code: anything may come out of it
+            raise EnvironmentProblem(_import_failure(module, error)) from error
+    return cast("dict[str, Any]", gymnasium.registry)
+
+
+def is_atari(spec: Any) -> bool:
+    """Whether a gymnasium EnvSpec makes an Arcade Learning Environment game."""
+    return "ale_py" in str(spec.entry_point)
+
+
+def base_frameskip(resolved: ResolvedId) -> int | tuple[int, int]:
+    """Frames per step of the emulator itself: a number, or (low, high) half open, drawn anew for every step."""
+    default = load_registry(resolved.modules)[resolved.id].kwargs.get("frameskip", 4)
+    skip = resolved.kwargs.get("frameskip", default)
+    return int(skip) if isinstance(skip, int) else (int(skip[0]), int(skip[1]))
+
+
+def _resolve_atari(
+    env_name: str, alias: Alias, spec: Any, env_kwargs: dict[str, Any], obs_mode: str, modules: tuple[str, ...]
+) -> ResolvedId:
+    kwargs = {**alias.kwargs, **env_kwargs}
+    obs_type = kwargs.pop("obs_type", None)
+    if obs_type not in (None, "ram"):
+        raise EnvironmentProblem(f"obs_type={obs_type} cannot be passed on: choose the observation mode instead.")
+    ram = alias.ram or obs_type == "ram"
+    if ram and obs_mode not in ("auto", "ram"):
+        raise EnvironmentProblem(
+            f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}."
+        )
+    observation = _choose_observation(obs_mode, ram=ram, no_frameskip="NoFrameskip" in alias.id)
+    skip = kwargs["frameskip"] = _frameskip({**spec.kwargs, **kwargs}["frameskip"])
+    note = alias.note
+    if observation == "stack84" and skip == 4:
+        kwargs["frameskip"] = 1  # the fourfold skip is then ours: the maximum of two frames needs each of them
+    elif observation != "stack84" and skip == 1 and "frameskip" not in env_kwargs:
+        kwargs["frameskip"] = 4
+    if note is None and isinstance(skip, tuple):
+        sticky = {**spec.kwargs, **kwargs}["repeat_action_probability"]
+        note = f"{env_name}: {describe_emulation(frameskip=skip, sticky=sticky)}"
+    return ResolvedId(env_name, alias.id, kwargs, "atari", observation, note, modules)
+
+
+def _choose_observation(obs_mode: str, *, ram: bool, no_frameskip: bool) -> Observation:
+    if ram:
+        return "ram"
+    if obs_mode != "auto":
+        return cast(Observation, obs_mode)
+    return "stack84" if no_frameskip else "frame42"
+
+
+def _frameskip(value: Any) -> int | tuple[int, int]:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(bound, int) for bound in value)
+    if pair and 0 < value[0] < value[1]:
+        return value[0], value[1]
+    raise EnvironmentProblem(f"frameskip={value!r} is not possible: give a positive number or a pair such as (2, 5).")
+
+
+def _unknown(name: str, registered: Mapping[str, Any]) -> str:
+    stem = name.removesuffix("-v5")
+    if name.endswith("-v5") and f"ALE/{stem}-v5" in registered:
+        return f"Unknown environment {name}: did you mean ALE/{stem}-v5?"
+    by_lower_case = {id_.lower(): id_ for id_ in registered}
+    nearest = [by_lower_case[id_] for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)]
+    return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
+
+
+def _import_failure(module: str, error: Exception) -> str:
+    if module == "shimmy":
+        return "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
+    reason = " ".join(str(error).split())
+    return (
+        f"The module {module} could not be imported ({type(error).__name__}: {reason}): check its name and PYTHONPATH."
+    )

@@ -1,0 +1,104 @@
+"""Ids that people still type, and what they are called today."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A registered id that behaves as an old one did, and the line that tells the user."""
+
+    id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    ram: bool = False
+    note: str | None = None
+
+
+_ATARI = re.compile(r"(?P<game>[A-Za-z0-9]+?)(?P<ram>-ram)?(?P<skip>Deterministic|NoFrameskip)?-v(?P<version>[04])")
+_ATARI_RAM_V5 = re.compile(r"ALE/(?P<game>[A-Za-z0-9]+)-ram-v5")
+_DM_CONTROL = re.compile(r"dm\.(?P<domain>\w+)\.(?P<task>\w+)")
+_MUJOCO = re.compile(r"(?P<name>[A-Za-z0-9]+)-v[123]")
+
+# The version that keeps the observations and rewards of the removed -v1, -v2 and -v3, for each MuJoCo task.
+_MUJOCO_VERSIONS = {
+    **dict.fromkeys(("Hopper", "HalfCheetah", "Walker2d", "Swimmer", "Humanoid", "HumanoidStandup"), "v4"),
+    **dict.fromkeys(("Reacher", "InvertedPendulum", "InvertedDoublePendulum", "Ant"), "v4"),
+    "Pusher": "v5",
+}
+_MUJOCO_CHANGES = {
+    "Ant": "27 observations instead of 111: the contact forces come back with use_contact_forces=True",
+    "Pusher": "the object's mass and the goal's place differ a little, so returns do not compare exactly",
+}
+_RENAMED = {
+    "LunarLander-v2": "LunarLander-v3",
+    "LunarLanderContinuous-v2": "LunarLanderContinuous-v3",
+    "Pendulum-v0": "Pendulum-v1",
+    "BipedalWalker-v2": "BipedalWalker-v3",
+    "BipedalWalkerHardcore-v2": "BipedalWalkerHardcore-v3",
+    "CarRacing-v2": "CarRacing-v3",
+    "Acrobot-v0": "Acrobot-v1",
+    "Taxi-v3": "Taxi-v4",
+}
+
+
+def describe_emulation(*, frameskip: int | tuple[int, int], sticky: float) -> str:
+    """One phrase for how the emulator repeats actions; `frameskip` (low, high) is half open, as in the ALE."""
+    skip = (
+        f"frameskip {frameskip}"
+        if isinstance(frameskip, int)
+        else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
+    )
+    return f"{skip} and {f'sticky actions {sticky:g}' if sticky else 'no sticky actions'}"
+
+
+def dm_control_id(env_name: str) -> str | None:
+    """`dm.hopper.stand` -> `dm_control/hopper-stand-v0`; None for anything else."""
+    match = _DM_CONTROL.fullmatch(env_name)
+    return f"dm_control/{match['domain']}-{match['task']}-v0" if match else None
+
+
+def find_alias(env_name: str, *, registered: Container[str]) -> Alias | None:
+    """What an id that is gone, or registered but no longer working, stands for; None when it is not a known one."""
+    return _atari(env_name, registered) or _mujoco(env_name, registered) or _renamed(env_name, registered)
+
+
+def _atari(env_name: str, registered: Container[str]) -> Alias | None:
+    if match := _ATARI_RAM_V5.fullmatch(env_name):
+        id_ = f"ALE/{match['game']}-v5"
+        note = f"{env_name} is no longer registered: using {id_} with RAM observations"
+        return Alias(id_, ram=True, note=note) if id_ in registered else None
+    match = _ATARI.fullmatch(env_name)
+    if match is None or env_name in registered or f"ALE/{match['game']}-v5" not in registered:
+        return None
+    ram = match["ram"] is not None
+    if match["skip"] == "Deterministic":
+        sticky = 0.25 if match["version"] == "0" else 0.0
+        id_, kwargs = f"ALE/{match['game']}-v5", {"frameskip": 4, "repeat_action_probability": sticky}
+        differences = [describe_emulation(frameskip=4, sticky=sticky)]
+    else:
+        id_, kwargs, differences = f"{match['game']}{match['skip'] or ''}-v{match['version']}", {}, []
+        if id_ not in registered:
+            return None
+    differences += ["RAM observations"] * ram
+    note = f"{env_name} is no longer registered: using {id_} with {' and '.join(differences)}"
+    return Alias(id_, kwargs, ram=ram, note=note)
+
+
+def _mujoco(env_name: str, registered: Container[str]) -> Alias | None:
+    match = _MUJOCO.fullmatch(env_name)
+    name = "Pusher" if env_name == "Pusher-v4" else match["name"] if match else ""
+    if name not in _MUJOCO_VERSIONS or (id_ := f"{name}-{_MUJOCO_VERSIONS[name]}") not in registered:
+        return None
+    changes = _MUJOCO_CHANGES.get(name, "same observations and rewards")
+    return Alias(id_, note=f"{env_name} no longer works with today's mujoco: using {id_} ({changes})")
+
+
+def _renamed(env_name: str, registered: Container[str]) -> Alias | None:
+    id_ = _RENAMED.get(env_name)
+    if id_ is None or env_name in registered or id_ not in registered:
+        return None
+    return Alias(id_, note=f"{env_name} is no longer available: using {id_}")

@@ -1,0 +1,163 @@
+"""Makes environments whose observations are ready for a network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Any
+
+import cv2
+import gymnasium as gym
+
+from envs.atari import FRAME42_ROWS, EpisodicLife, FireReset, Frame42, FrameStack4, MaxAndSkip, NoopReset, Warp84
+from envs.episodes import ClipReward, EpisodeStatistics
+from envs.ids import EnvironmentProblem, ResolvedId, base_frameskip, load_registry
+from envs.screen import GreyScreen
+from envs.vectors import Ram, Vector
+
+STACK84_SKIP = 4
+
+_SUPPORTED = "Atari games, vectors of numbers, and discrete, dictionary or tuple observations that can be flattened"
+
+
+def make(
+    resolved: ResolvedId, *, training: bool, max_episode_length: int | None = None, render: bool = False
+) -> gym.Env[Any, Any]:
+    """Make the environment: uint8 [1, 42, 42] or [4, 84, 84], float32 [128] (RAM) or [D] observations.
+
+    Training clips Atari rewards, and ends stack84 episodes with each life; evaluation plays whole games for raw rewards.
+    `info["episode"]` has the raw return and agent steps of a game, `max_episode_length` (agent steps) truncates it.
+    Raises EnvironmentProblem.
+    """
+    wrap = _wrap_atari if resolved.family == "atari" else _wrap_control
+    base = _make_base(resolved, render=render)
+    try:
+        return wrap(base, resolved, training, max_episode_length)
+    except BaseException:
+        base.close()
+        raise
+
+
+def check_spaces(env: gym.Env[Any, Any]) -> None:
+    """Raise EnvironmentProblem unless the actions are Discrete."""
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        name = env.spec.id if env.spec else type(env.unwrapped).__name__
+        raise EnvironmentProblem(
+            f"{name} has {type(env.action_space).__name__} actions, which are not supported yet: "
+            "choose an environment with Discrete actions, such as CartPole-v1 or ALE/Pong-v5."
+        )
+    if env.action_space.start != 0:
+        raise EnvironmentProblem("Discrete actions must start at 0: wrap the environment so that they do.")
+
+
+def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:
+    """The rate at which one rendered frame per agent step plays at natural speed."""
+    if resolved.family != "atari":
+        return float(env.metadata.get("render_fps") or 30)
+    skip = base_frameskip(resolved)
+    if resolved.observation == "stack84" and skip == 1:
+        skip = STACK84_SKIP
+    return 60.0 / (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2)
+
+
+def default_gl() -> None:
+    """Let MuJoCo render through EGL on a Linux without a display, unless MUJOCO_GL says otherwise."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _make_base(resolved: ResolvedId, *, render: bool) -> gym.Env[Any, Any]:
+    kwargs: dict[str, Any] = dict(resolved.kwargs)
+    if render:
+        kwargs["render_mode"] = "rgb_array"
+    spec = load_registry(resolved.modules).get(resolved.id)
+    if resolved.family == "atari":
+        kwargs["obs_type"] = "ram"  # the cheapest one: pictures are read from the emulator when they are needed
+        cv2.setNumThreads(1)  # frames this small are slower on several threads, which the other workers need anyway
+    else:
+        default_gl()
+        if spec is not None and "mujoco" in str(spec.entry_point):
+            _quieten_mujoco()
+    try:
+        with warnings.catch_warnings():
+            # Old ids are told about once, by the resolver's note, not by each process.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            env = gym.make(resolved.id, disable_env_checker=True, **kwargs)
+    except Exception as error:  # a constructor is a stranger's code: anything may come out of it
+        raise EnvironmentProblem(_failure(resolved, error)) from error
+    if render:
+        _render_faster(env)
+    return env
+
+
+def _wrap_atari(
+    env: gym.Env[Any, Any], resolved: ResolvedId, training: bool, max_episode_length: int | None
+) -> gym.Env[Any, Any]:
+    ale = env.unwrapped.ale  # type: ignore[attr-defined]
+    stack84 = resolved.observation == "stack84"
+    screen = GreyScreen(ale, grey="luminance") if stack84 else GreyScreen(ale, grey="mean", rows=FRAME42_ROWS)
+    skips_here = stack84 and base_frameskip(resolved) == 1
+    if stack84:
+        env = NoopReset(env)
+    if skips_here:
+        env = MaxAndSkip(env, skip=STACK84_SKIP, screen=screen)
+    env = _count(env, max_episode_length)
+    if stack84:
+        if training:
+            env = EpisodicLife(env)
+        if "FIRE" in env.unwrapped.get_action_meanings():  # type: ignore[attr-defined]
+            env = FireReset(env, every_life=not training)
+        env = FrameStack4(Warp84(env, screen=None if skips_here else screen))
+    else:
+        env = Ram(env) if resolved.observation == "ram" else Frame42(env, screen=screen)
+    return ClipReward(env, sign=stack84) if training else env
+
+
+def _wrap_control(
+    env: gym.Env[Any, Any], resolved: ResolvedId, training: bool, max_episode_length: int | None
+) -> gym.Env[Any, Any]:
+    space = env.observation_space
+    picture = isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
+    if picture or not space.is_np_flattenable:
+        raise EnvironmentProblem(f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}.")
+    return Vector(_count(env, max_episode_length))
+
+
+def _count(env: gym.Env[Any, Any], max_episode_length: int | None) -> gym.Env[Any, Any]:
+    if max_episode_length is not None:
+        env = gym.wrappers.TimeLimit(env, max_episode_length)
+    return EpisodeStatistics(env)
+
+
+def _failure(resolved: ResolvedId, error: Exception) -> str:
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if "flex_vertedge" in reason:
+        return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
+    given = (
+        f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}" if resolved.kwargs else ""
+    )
+    return (
+        f"{resolved.id} could not be made{given} ({reason}): check its keyword arguments and what it needs installed."
+    )
+
+
+def _quieten_mujoco() -> None:
+    try:
+        import mujoco  # type: ignore[import-untyped]
+    except ImportError:
+        return  # making the environment will fail, and say what to install
+    # Without a handler, MuJoCo drops a MUJOCO_LOG.TXT into the current folder of every process.
+    mujoco.set_mju_user_warning(_log_mujoco_warning)
+
+
+def _log_mujoco_warning(message: str) -> None:
+    level = logging.DEBUG if "deprecated" in message else logging.WARNING
+    logging.getLogger(__name__).log(level, "MuJoCo: %s", message)
+
+
+def _render_faster(env: gym.Env[Any, Any]) -> None:
+    quality = getattr(getattr(getattr(env.unwrapped, "model", None), "vis", None), "quality", None)
+    if quality is not None:
+        quality.shadowsize = quality.offsamples = 0  # six to nine times faster where a processor draws

@@ -1,0 +1,1 @@
+"""Shared memory: flat parameters, optimizers whose statistics all processes move, exchanges. Knows no reinforcement learning."""

@@ -1,0 +1,79 @@
+"""Optimizers over a flat parameter vector, whose statistics may lie in shared memory.
+
+A process hands its gradient over as an argument. Processes move parameters and statistics without a lock: two steps at the
+same moment may lose parts of one another, which Hogwild (Niu et al. 2011) shows to be harmless while it is rare.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class SharedOptimizer(Protocol):
+    """What a contribution does to the parameters."""
+
+    def step(self, gradient: Tensor, *, learning_rate: float) -> None:
+        """Moves the parameters by one gradient [P]."""
+
+
+def statistics_size(name: str, num_parameters: int, *, amsgrad: bool = False) -> int:
+    """How many numbers the optimizer called `name` remembers about `num_parameters` parameters."""
+    return (2 + amsgrad) * num_parameters + 1 if name == "adam" else num_parameters
+
+
+class SharedAdam:
+    """Adam (Kingma & Ba 2015), AMSGrad (Reddi et al. 2018) by option: `torch.optim.Adam` over memory that others move as well."""
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        statistics: Tensor,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        amsgrad: bool = False,
+    ) -> None:
+        """`parameters` [P]; `statistics` [`statistics_size`], zero at first: m, v, with AMSGrad max v, and the step count."""
+        P = parameters.numel()
+        assert statistics.shape == (statistics_size("adam", P, amsgrad=amsgrad),)
+        self._parameters = nn.Parameter(parameters)
+        self._optimizer = torch.optim.Adam([self._parameters], betas=betas, eps=eps, amsgrad=amsgrad, fused=True)
+        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 2 + amsgrad]
+        state = self._optimizer.state[self._parameters]
+        state.update(zip(names, statistics[:-1].split(P), strict=True), step=statistics[-1])
+
+    def step(self, gradient: Tensor, *, learning_rate: float) -> None:
+        """m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; θ ← θ - η m̂ / (√v̂ + ε)."""
+        self._optimizer.param_groups[0]["lr"] = learning_rate
+        self._parameters.grad = gradient
+        self._optimizer.step()
+        self._parameters.grad = None
+
+
+class SharedRMSprop:
+    """RMSprop without centering (Mnih et al. 2016, eq. S2); the paper has ε inside the root, `torch.optim.RMSprop` outside."""
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        statistics: Tensor,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-5,
+        eps_inside_root: bool = False,
+    ) -> None:
+        """`parameters` [P]; `statistics` [P]: the running mean of g²."""
+        assert statistics.shape == parameters.shape
+        self._parameters, self._mean_square = parameters, statistics
+        self._scratch = torch.empty_like(parameters)
+        self._alpha, self._eps, self._eps_inside_root = alpha, eps, eps_inside_root
+
+    def step(self, gradient: Tensor, *, learning_rate: float) -> None:
+        """s ← αs + (1-α)g²; θ ← θ - η g / √(s + ε), or - η g / (√s + ε)."""
+        s = self._mean_square.mul_(self._alpha).addcmul_(gradient, gradient, value=1 - self._alpha)
+        if self._eps_inside_root:
+            root = torch.add(s, self._eps, out=self._scratch).sqrt_()
+        else:
+            root = torch.sqrt(s, out=self._scratch).add_(self._eps)
+        self._parameters.addcdiv_(gradient, root, value=-learning_rate)

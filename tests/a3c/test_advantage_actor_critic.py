@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.heads import Categorical
+from a3c.model import ActorCritic
+from a3c.segment import Segment
+
+
+def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
+    torch.manual_seed(1)
+    observations, starts = torch.randn(T, B, 4), torch.rand(T, B) < 0.2
+    state, actions = model.initial_state(B), torch.randint(0, 3, (T, B))
+    with torch.no_grad():
+        policy, values = model.unroll(observations, state, starts)
+        log_probs, _ = model.head.log_prob_and_entropy(policy, actions)
+    terminated = torch.rand(T, B) < 0.2
+    truncated = ~terminated & (torch.rand(T, B) < 0.2)
+    next_values = torch.randn(T, B)
+    next_values[:-1] = torch.where(truncated[:-1], next_values[:-1], values[1:])
+    return Segment(
+        observations=observations,
+        starts=starts,
+        state=state,
+        actions=actions,
+        log_probs=log_probs,
+        values=values,
+        rewards=torch.randn(T, B),
+        terminated=terminated,
+        truncated=truncated,
+        next_values=next_values,
+    )
+
+
+def make_model() -> ActorCritic:
+    torch.manual_seed(0)
+    return ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent="lstm", hidden_size=8)
+
+
+@pytest.mark.parametrize("loss_reduction", ["mean", "sum"])
+def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
+    model, (T, B) = make_model(), (9, 2)
+    segment = make_segment(model, T, B)
+    algorithm = AdvantageActorCritic(
+        gamma=0.9, gae_lambda=1.0, entropy_coef=0.02, value_loss_coef=0.3, loss_reduction=loss_reduction
+    )
+    ((loss, statistics),) = algorithm.losses(model, segment)
+    policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+    expected = torch.zeros(())
+    for b in range(B):
+        R = segment.next_values[-1, b]
+        for t in reversed(range(T)):
+            if segment.terminated[t, b]:
+                R = torch.zeros(())
+            elif segment.truncated[t, b] or t == T - 1:
+                R = segment.next_values[t, b]
+            R = segment.rewards[t, b] + 0.9 * R
+            distribution = torch.distributions.Categorical(logits=policy[t, b])
+            advantage = (R - values[t, b]).detach()
+            expected = expected - distribution.log_prob(segment.actions[t, b]) * advantage
+            expected = expected + 0.3 * (R - values[t, b]) ** 2 - 0.02 * distribution.entropy()
+    torch.testing.assert_close(loss, expected / (T * B if loss_reduction == "mean" else 1))
+    assert not any(value.requires_grad for value in statistics.values())
+
+
+def test_values_of_the_unroll_are_those_that_were_acted():
+    model = make_model()
+    segment = make_segment(model, 6, 2)
+    _, values = model.unroll(segment.observations, segment.state, segment.starts)
+    torch.testing.assert_close(values, segment.values)

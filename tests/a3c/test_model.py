@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from a3c.heads import Categorical
+from a3c.model import ActorCritic
+
+SHAPES = {"small conv": ((1, 42, 42), torch.uint8), "nature": ((4, 84, 84), torch.uint8), "mlp": ((5,), torch.float32)}
+
+
+def make_model(name: str, recurrent: str, **options) -> ActorCritic:
+    torch.manual_seed(0)
+    return ActorCritic(observation_shape=SHAPES[name][0], head=Categorical(6), recurrent=recurrent, hidden_size=16, **options)
+
+
+def make_observations(name: str, T: int, B: int) -> torch.Tensor:
+    shape, dtype = SHAPES[name]
+    return torch.randint(0, 255, (T, B, *shape)).to(dtype) if dtype == torch.uint8 else torch.randn(T, B, *shape)
+
+
+def test_the_conv_lstm_has_the_parameters_of_pytorch_a3c():
+    model = ActorCritic(observation_shape=(1, 42, 42), head=Categorical(6), recurrent="lstm", hidden_size=256)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 588_967
+
+
+def test_initialisation_of_the_conv_lstm():
+    model = ActorCritic(observation_shape=(1, 42, 42), head=Categorical(6), recurrent="lstm", hidden_size=256)
+    torch.testing.assert_close(model.actor.weight.norm(dim=1), torch.full((6,), 0.01))
+    torch.testing.assert_close(model.critic.weight.norm(dim=1), torch.ones(1))
+    bound = (6 / (32 * 9 + 32 * 9)) ** 0.5  # Glorot's for a 3x3 convolution from 32 to 32 channels
+    weight = model.body.convolutions[1].weight
+    assert 0.99 * bound < weight.abs().max() <= bound
+    assert all(not bias.any() for name, bias in model.named_parameters() if "bias" in name)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+def test_unroll_equals_stepwise_acting_through_episode_ends(name, recurrent):
+    model, T, B = make_model(name, recurrent), 7, 3
+    observations = make_observations(name, T, B)
+    model.observation_inverse_std.fill_(1 / 64)
+    starts = torch.rand(T, B) < 0.3
+    first = torch.randn(B, model.initial_state(B).shape[1])
+    state, policies, values = first, [], []
+    with torch.inference_mode():
+        for t in range(T):
+            state = state * ~starts[t].unsqueeze(-1)
+            policy, value, state = model.step(observations[t], state)
+            policies.append(policy)
+            values.append(value)
+    policy, value = model.unroll(observations, first, starts)
+    torch.testing.assert_close(policy, torch.stack(policies), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(value, torch.stack(values), atol=1e-5, rtol=1e-4)
+
+
+def test_gradient_of_the_unrolled_lstm_is_that_of_autograd():
+    model, T, B = make_model("mlp", "lstm"), 6, 2
+    observations, starts = make_observations("mlp", T, B), torch.rand(T, B) < 0.3
+    first, weights = torch.randn(B, 32), torch.randn(T, B, 6)
+    policy, values = model.unroll(observations, first, starts)
+    fast = torch.autograd.grad((policy * weights).sum() + values.square().sum(), [*model.parameters()])
+    state, loss = first, torch.zeros(())
+    for t in range(T):
+        state = state * ~starts[t].unsqueeze(-1)
+        policy, values, state = model.step(observations[t], state)
+        loss = loss + (policy * weights[t]).sum() + values.square().sum()
+    slow = torch.autograd.grad(loss, [*model.parameters()])
+    for mine, reference in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-4)
+
+
+def test_observations_are_scaled_and_clipped_by_the_first_layer():
+    model = make_model("mlp", "none", observation_clip=2.0)
+    model.observation_mean.fill_(3.0)
+    model.observation_inverse_std.fill_(0.5)
+    plain = make_model("mlp", "none")
+    x = torch.tensor([[3.0, 5.0, 1.0, 100.0, -100.0]])
+    expected = plain.step(torch.tensor([[0.0, 1.0, -1.0, 2.0, -2.0]]), plain.initial_state(1))[0]
+    torch.testing.assert_close(model.step(x, model.initial_state(1))[0], expected)
+
+
+def test_an_observation_that_no_body_takes_is_refused():
+    with pytest.raises(ValueError, match=r"no network takes observations of shape \(7, 7\)"):
+        ActorCritic(observation_shape=(7, 7), head=Categorical(2))

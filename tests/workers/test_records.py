@@ -1,0 +1,220 @@
+"""The records of a run have the formats that other tools read, survive full disks and go on after a resume."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workers import records
+from workers.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
+from workers.run_folder import RunFolder
+
+ROOT = Path(records.__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(run_dir=str(tmp_path / "run"), env_name="Toy-v0", algo="a3c", seed=1)
+
+
+def fail(text: str) -> None:
+    raise AssertionError(text)
+
+
+def start(folder: RunFolder, *, append: bool = False, tensorboard: bool = False, warn: Any = fail) -> Records:
+    return Records(folder, env_id="Toy-v0", tensorboard=tensorboard, append=append, warn=warn)
+
+
+def read_monitor(folder: RunFolder) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Read as Stable-Baselines3 does: one JSON comment, then a CSV table."""
+    with open(folder.monitor) as file:
+        first = file.readline()
+        assert first[0] == "#"
+        return json.loads(first[1:]), [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def test_monitor_has_the_format_of_stable_baselines(folder: RunFolder) -> None:
+    record = start(folder)
+    for index in range(5):
+        record.episode(return_=-20.5 + index, length=900 + index, seconds=1.25 * index)
+    record.close()
+    header, rows = read_monitor(folder)
+    assert header["env_id"] == "Toy-v0"
+    assert header["t_start"] > 1.6e9
+    assert rows[1] == {"r": -19.5, "l": 901, "t": 1.25}
+    assert len(rows) == 5
+
+
+def test_metrics_csv_and_jsonl(folder: RunFolder) -> None:
+    record = start(folder)
+    record.metrics(
+        {STEPS: 123_456_789_012, "time/fps": 1000.5, "train/policy_loss": math.nan, "eval/mean_reward": None}
+    )
+    record.metrics({STEPS: 123_456_789_112, "train/learning_rate": 1e-4})
+    lines = folder.metrics_csv.read_text().splitlines()
+    assert lines[0] == ",".join(METRICS)
+    assert "123456789012" in lines[1]
+    rows = read_metrics(folder.metrics_csv)
+    assert rows[1] == {STEPS: 123_456_789_112, "train/learning_rate": 1e-4}
+    objects = [json.loads(line) for line in folder.metrics_jsonl.read_text().splitlines()]
+    assert objects[0] == {STEPS: 123_456_789_012, "time/fps": 1000.5, "train/policy_loss": None}
+
+
+def test_evaluations_npz(folder: RunFolder) -> None:
+    record = start(folder)
+    record.evaluation(steps=100, returns=[1.0, 2.0], lengths=[10, 20])
+    record.evaluation(steps=200, returns=[3.0, 4.0], lengths=[30, 40])
+    with np.load(folder.evaluations) as file:
+        assert file["timesteps"].tolist() == [100, 200]
+        assert file["results"].shape == (2, 2)
+        assert file["ep_lengths"].dtype == np.int64
+    record = start(folder, append=True)
+    record.evaluation(steps=300, returns=[5.0, 6.0, 7.0], lengths=[1, 2, 3])
+    with np.load(folder.evaluations) as file:
+        assert np.isnan(file["results"][0, 2])
+        assert file["ep_lengths"].shape == (3, 3)
+    assert read_evaluations(folder.evaluations)[1] == (200, [3.0, 4.0], [30, 40])
+
+
+def test_damaged_evaluations_are_told(folder: RunFolder) -> None:
+    folder.evaluations.write_bytes(b"PK\x03\x04 not really")
+    warnings: list[str] = []
+    start(folder, append=True, warn=warnings.append).evaluation(steps=1, returns=[1.0], lengths=[1])
+    assert len(warnings) == 1
+    assert len(read_evaluations(folder.evaluations)) == 1
+
+
+def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> None:
+    record = start(folder)
+    for steps in (100, 200, 300):
+        record.metrics({STEPS: steps, "time/fps": 1.5})
+        record.evaluation(steps=steps, returns=[1.0], lengths=[1])
+        record.episode(return_=0.0, length=1, seconds=steps / 10)
+    record.close()
+    with open(folder.metrics_csv, "a") as csv_file, open(folder.metrics_jsonl, "a") as jsonl_file:
+        csv_file.write("1,2,3")  # the run was killed while it wrote
+        jsonl_file.write('{"time/')
+    record = start(folder, append=True)
+    record.truncate_after(200, seconds=20.0)
+    record.metrics({STEPS: 210})
+    record.close()
+    assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == [100, 200, 210]
+    assert [json.loads(line)[STEPS] for line in folder.metrics_jsonl.read_text().splitlines()] == [100, 200, 210]
+    assert [steps for steps, _, _ in read_evaluations(folder.evaluations)] == [100, 200]
+    assert [row["t"] for row in read_monitor(folder)[1]] == [10.0, 20.0]
+
+
+def test_resume_moves_old_columns(folder: RunFolder) -> None:
+    folder.metrics_csv.write_text(f"old,time/fps,{STEPS}\n1,2,3\n")
+    start(folder, append=True)
+    assert folder.metrics_csv.read_text().splitlines()[0] == ",".join(METRICS)
+    assert read_metrics(folder.metrics_csv) == [{"time/fps": 2.0, STEPS: 3.0}]
+
+
+def test_status_has_all_fields_from_the_start(folder: RunFolder) -> None:
+    record = start(folder)
+    record.status()
+    assert json.loads(folder.status.read_text()) == dict(STATUS)
+    record.status(state="running", steps=10, train_return_mean=math.nan)
+    record.status(exit_code=0)
+    status = json.loads(folder.status.read_text())
+    assert (status["state"], status["steps"], status["exit_code"], status["train_return_mean"]) == (
+        "running",
+        10,
+        0,
+        None,
+    )
+    assert list(status) == list(STATUS)
+
+
+def test_log_has_times(folder: RunFolder) -> None:
+    record = start(folder)
+    record.log("one\n  two\n")
+    lines = folder.log.read_text().splitlines()
+    assert lines[0][:2] == "20"
+    assert lines[0].endswith(" one")
+    assert lines[1] == "  two"
+
+
+def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    record = start(folder, tensorboard=True)
+    record.metrics({STEPS: 100, "time/fps": 5.0, "train/grad_norm": math.nan})
+    record.metrics({STEPS: 200, "time/fps": 6.0})
+    frames = [np.full((600, 400, 3), index % 256, dtype=np.uint8) for index in range(450)]
+    record.video(folder.videos / "eval_000000000100.mp4", frames, 100, 30)
+    record.close()
+    record = start(folder, tensorboard=True, append=True)
+    record.truncate_after(100)
+    record.metrics({STEPS: 150, "time/fps": 7.0})
+    record.close()
+    events = accumulator.EventAccumulator(str(folder.tensorboard))
+    events.Reload()
+    assert "train/grad_norm" not in events.Tags()["scalars"]
+    assert sorted((event.step, event.value) for event in events.Scalars("time/fps"))[0] == (100, 5.0)
+    image = events.Images("video/eval")[0]
+    assert image.encoded_image_string[:4] == b"GIF8"
+    assert (image.height, image.width) == (200, 134)
+
+
+def test_tensorboard_missing_is_told_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    warnings: list[str] = []
+    record = start(folder, tensorboard=True, warn=warnings.append)
+    record.metrics({STEPS: 1})
+    record.metrics({STEPS: 2})
+    assert len(warnings) == 1
+    assert "pip install tensorboard" in warnings[0]
+
+
+def test_no_tensorboard_without_being_asked(folder: RunFolder) -> None:
+    record = start(folder)
+    record.metrics({STEPS: 1})
+    record.video(folder.videos / "eval_1.mp4", [np.zeros((4, 4, 3), dtype=np.uint8)], 1, 30)
+    assert not folder.tensorboard.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
+    code = """
+        import resource, sys
+        from workers.records import STEPS, Records
+        from workers.run_folder import RunFolder
+        folder = RunFolder.create(run_dir=sys.argv[1], env_name="Toy-v0", algo="a3c", seed=1)
+        warnings = []
+        def warn(text):
+            warnings.append(text)
+            record.log(text)
+        record = Records(folder, env_id="Toy-v0", tensorboard=True, append=False, warn=warn)
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
+        for steps in range(100):
+            record.metrics({STEPS: steps, "time/fps": 1.0})
+            record.evaluation(steps=steps, returns=[1.0], lengths=[1])
+            record.episode(return_=1.0, length=10, seconds=steps)
+            record.log("x" * 50)
+            record.status(steps=steps)
+        record.close()
+        names = [text.split(" could")[0].rpartition("/")[2] for text in warnings]
+        assert len(set(names)) == len(names), names
+        assert {"metrics.csv", "metrics.jsonl", "log.txt", "evaluations.npz", "0.monitor.csv"} <= set(names), names
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        record.evaluation(steps=100, returns=[1.0], lengths=[1])
+        record.close()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = RunFolder.open(str(tmp_path / "run"))
+    assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == list(range(100))
+    assert len(folder.metrics_jsonl.read_text().splitlines()) == 100
+    assert len(read_monitor(folder)[1]) == 100
+    assert len(read_evaluations(folder.evaluations)) == 101
+    assert json.loads(folder.status.read_text())["steps"] == 99

@@ -1,0 +1,1 @@
+"""The processes of a training run, and the records that they leave."""

@@ -1,0 +1,100 @@
+"""One frozen configuration; the command line is made from it, presets lie below explicit flags."""
+
+from dataclasses import Field, dataclass, field
+from typing import Any
+
+GROUPS = {
+    "run": "Run",
+    "environment": "Environment",
+    "network": "Network",
+    "algorithm": "Algorithm",
+    "optimizer": "Optimizer",
+    "evaluation": "Evaluation (the test worker)",
+    "records": "Records and checkpoints",
+    "reliability": "Reliability",
+}
+
+
+def flag(default: Any, help: str, *, aliases: tuple[str, ...] = (), **options: Any) -> Any:
+    """A field with a flag; it stands in the --help group that the last `group` before it opened."""
+    return field(default=default, metadata={"help": help, "aliases": aliases, **options})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run can be told. Field `x_y` is flag `--x-y`; the metadata says how the parser takes it."""
+
+    env_name: str = flag("Pong-v0", "environment id, or module:Id for one of your own", aliases=("--env",), group="run")
+    algo: str = flag("a3c", "algorithm", choices=("a3c",))
+    preset: str = flag(
+        "auto",
+        "auto: what works best here for the environment's family; classic: pytorch-a3c's settings; none: the plain defaults",
+        choices=("auto", "classic", "none"),
+    )
+    num_processes: int = flag(4, "training workers; 0 means one a core", aliases=("--workers",), minimum=0)
+    envs_per_process: int = flag(1, "environments that each worker steps together", minimum=1)
+    seed: int = flag(1, "seed of the initial parameters and, with the worker's number, of each worker", minimum=0)
+    num_env_steps: int = flag(10_000_000, "stop after this many environment steps of all workers (1e6 is fine)", minimum=1)
+    max_seconds: float | None = flag(None, "stop after this many seconds of wall clock", minimum=0.0)
+    stop_reward: float | None = flag(None, "stop when the mean return of the last 100 training episodes reaches this")
+    start_method: str = flag(
+        "auto",
+        "how processes start; auto: forkserver on Linux, spawn elsewhere",
+        choices=("auto", "forkserver", "spawn", "fork"),
+    )
+    env_kwargs: tuple[str, ...] = flag((), "arguments for the environment, as key=value", repeated=True, group="environment")
+    env_module: tuple[str, ...] = flag((), "modules to import first: those that register environments", repeated=True)
+    obs_mode: str = flag(
+        "auto",
+        "Atari observations: 42x42 grey frame, stack of four 84x84, or RAM; auto: stack84 for NoFrameskip ids",
+        choices=("auto", "frame42", "stack84", "ram"),
+    )
+    max_episode_length: int = flag(1_000_000, "cut episodes after this many steps (bootstrapped, not terminal)", minimum=1)
+    recurrent: str = flag("none", "recurrent core after the body", choices=("none", "lstm"), group="network")
+    hidden_size: int = flag(256, "units of the recurrent core and of MLP layers", minimum=1)
+    num_layers: int = flag(2, "layers of the MLP for vector observations", minimum=0)
+    activation: str = flag("relu", "activation of the body", choices=("relu", "elu", "tanh"))
+    num_steps: int = flag(20, "steps of each environment between two updates of a worker", minimum=1, group="algorithm")
+    distributed_step_size: tuple[int, ...] = flag(
+        (), "several --num-steps, dealt to the workers in turn", repeated=True, minimum=1
+    )
+    gamma: float = flag(0.99, "discount", minimum=0.0, maximum=1.0)
+    gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
+    entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
+    value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
+    max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=0.0)
+    loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
+    optimizer: str = flag(
+        "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
+    )
+    lr: float = flag(1e-4, "learning rate", minimum=0.0)
+    use_linear_lr_decay: bool = flag(False, "let the learning rate fall to 0 at --num-env-steps")
+    eps: float = flag(1e-5, "epsilon of Adam or RMSprop", minimum=0.0)
+    alpha: float = flag(0.99, "decay of RMSprop's mean square", minimum=0.0, maximum=1.0)
+    betas: tuple[float, ...] = flag((0.9, 0.999), "decays of Adam's moments", repeated=True, count=2, minimum=0.0, maximum=1.0)
+    amsgrad: bool = flag(False, "AMSGrad variant of Adam")
+    no_shared: bool = flag(False, "give every worker optimizer statistics of its own")
+    eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
+    eval_episodes: int = flag(5, "episodes of an evaluation, the same seeds each time", minimum=1)
+    eval_sampled: bool = flag(False, "sample the actions in evaluations instead of taking the most probable")
+    eval_nice: int = flag(5, "how much lower the test worker's priority is (0-19)", minimum=0, maximum=19)
+    video_interval: int = flag(100, "record the first evaluation episode, then one every so many; 0: none", minimum=0)
+    log_dir: str = flag("runs", "folder of the run folders", group="records")
+    run_dir: str | None = flag(None, "this run's folder; default: <log-dir>/<env>_<algo>_s<seed>_<time>")
+    resume: str | None = flag(None, "go on with a run: its folder, or auto for the newest")
+    save_dir: str = flag("./trained_models/", "also keep the newest policy as <save-dir>/<algo>/<env>.pt; empty: do not")
+    save_interval: int = flag(100, "segments of each worker between two writes to --save-dir (at most one in 10 s)", minimum=1)
+    log_interval: int = flag(10, "segments of each worker between two rows of metrics (at most one a second)", minimum=1)
+    checkpoint_interval: float = flag(120.0, "seconds between checkpoints", minimum=1.0)
+    keep_checkpoints: int = flag(3, "how many checkpoints stay", minimum=1)
+    tensorboard: bool = flag(True, "write TensorBoard events when it is installed")
+    worker_timeout: float = flag(
+        60.0, "seconds without a step after which a worker counts as hung and is replaced", minimum=0.1, group="reliability"
+    )
+    max_restarts: int = flag(100, "replacements of workers after which the run gives up (exit code 3)", minimum=0)
+    debug: bool = flag(False, "show the stack trace of an error")
+
+
+def flag_name(config_field: "Field[Any]") -> str:
+    """The command-line spelling of a field."""
+    return "--" + config_field.name.replace("_", "-")

@@ -1,0 +1,165 @@
+"""The command line: from arguments to a configuration, with presets between the defaults and what was typed."""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from workers.config import GROUPS, Config, flag_name
+from workers.presets import preset
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+TYPES = typing.get_type_hints(Config)
+
+
+class UsageError(Exception):
+    """A mistake on the command line, in one sentence."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """A configuration, and where each value that is not a default comes from."""
+
+    config: Config
+    environment: Any  # envs.ResolvedId
+    origins: dict[str, str]  # field name -> "preset", "flag" or "resumed run"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        unknown = [word for word in message.split() if word.startswith("--")] if "unrecognized" in message else []
+        for word in unknown:
+            near = difflib.get_close_matches(word.split("=")[0], [*self._option_string_actions], n=2)
+            message += f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(message)
+
+
+def _value_type(name: str) -> type:
+    hint = TYPES[name]
+    if isinstance(hint, types.UnionType):
+        (hint,) = (argument for argument in typing.get_args(hint) if argument is not type(None))
+    if typing.get_origin(hint) is tuple:
+        hint = typing.get_args(hint)[0]
+    return typing.cast(type, hint)
+
+
+def _converter(name: str) -> Callable[[str], Any]:
+    kind, metadata = _value_type(name), FIELDS[name].metadata
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(float(text)) if kind is int else kind(text)
+            exact = kind is not int or value == float(text)
+        except (ValueError, OverflowError):
+            exact = False
+        if not exact:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}")
+        low, high = metadata.get("minimum"), metadata.get("maximum")
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            raise argparse.ArgumentTypeError(f"{text} must be {f'at least {low}' if high is None else f'from {low} to {high}'}")
+        return value
+
+    return convert
+
+
+def _help(name: str, made: dict[str, Any]) -> str:
+    default = FIELDS[name].default
+    shown = "" if default in (None, ()) else f" (default: {_words(default)}"
+    if name in made and made[name] != default:
+        shown = (shown + "; " if shown else " (") + f"preset: {_words(made[name])}"
+    return (FIELDS[name].metadata["help"] + shown + (")" if shown else "")).replace("%", "%%")
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
+    """The parser; its namespace holds only what was typed."""
+    parser = _Parser(
+        prog="main.py",
+        description="Trains an agent with asynchronous advantage actor-critic (A3C).",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+    )
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    group = parser._action_groups[0]
+    for name, field in FIELDS.items():
+        metadata = field.metadata
+        group = groups.get(metadata.get("group"), group)
+        names = (flag_name(field), *metadata["aliases"])
+        options: dict[str, Any] = {"dest": name, "help": _help(name, made_by_preset)}
+        if TYPES[name] is bool:
+            options["action"] = "store_true" if name.startswith("no_") else argparse.BooleanOptionalAction
+        else:
+            options["type"] = _converter(name)
+            options["choices"] = metadata.get("choices")
+            options["metavar"] = None if metadata.get("choices") else _value_type(name).__name__.upper()
+            if metadata.get("repeated"):
+                options["nargs"] = metadata.get("count", "+")
+        group.add_argument(*names, **options)
+    return parser
+
+
+def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) -> CommandLine:
+    """The configuration of a command line; `resumed`: the fields of the run that it goes on with.
+
+    UsageError, or envs.EnvironmentProblem for the environment.
+    """
+    if "-h" in arguments or "--help" in arguments:
+        _print_help(arguments)
+    namespace = vars(build_parser({}).parse_args(arguments))
+    typed = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
+    if resumed is not None:
+        return _merge({**resumed}, typed, "resumed run")
+    return _merge({}, typed, "preset")
+
+
+def _merge(below: dict[str, Any], typed: dict[str, Any], origin: str) -> CommandLine:
+    import envs
+
+    named = {name: field.default for name, field in FIELDS.items()} | below | typed
+    environment = envs.resolve(
+        named["env_name"],
+        env_kwargs=parse_pairs(named["env_kwargs"]),
+        obs_mode=named["obs_mode"],
+        env_modules=named["env_module"],
+    )
+    if origin == "preset":
+        below = preset(name=named["preset"], observation=environment.observation, envs_per_process=named["envs_per_process"])
+    config = Config(**{**below, **typed})
+    origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
+    return CommandLine(config=config, environment=environment, origins=origins)
+
+
+def _print_help(arguments: Sequence[str]) -> NoReturn:
+    """Prints the help with what the preset makes of the rest of the line, as far as the rest is right."""
+    rest = [word for word in arguments if word not in ("-h", "--help")]
+    try:
+        config = parse(rest).config
+        made = {name: getattr(config, name) for name in FIELDS}
+    except Exception:  # whatever is wrong with the rest of the line, somebody asks for help
+        made = {}
+    build_parser(made).print_help()
+    sys.exit(0)
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """key=value words as a dictionary; numbers, True, False, None and quoted text are read as Python writes them."""
+    import ast
+
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--env-kwargs takes key=value, not {pair!r}")
+        try:
+            result[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            result[key] = text
+    return result

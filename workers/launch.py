@@ -1,0 +1,150 @@
+"""From a command line to a running supervisor; every mistake of the user's ends here, in one sentence."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from workers.config import Config
+from workers.flags import CommandLine, UsageError, parse
+from workers.pool import PRELOADED, get_context
+
+FIXED_ON_RESUME = ("env_name", "algo", "obs_mode", "recurrent", "hidden_size", "num_layers", "activation")
+
+
+def warm_up(arguments: Sequence[str]) -> None:
+    """Starts the server that forks workers, so that it imports torch while this process does."""
+    method = next((arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word == "--start-method"), "auto")
+    if method in ("auto", "forkserver") and sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        # The server starts with neither this program's path nor its folder, wherever the user stands.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        get_context(method).set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Trains as `arguments` say; returns the exit code."""
+    warm_up(arguments)
+    import envs
+    from workers.checkpoint import CheckpointError
+    from workers.run_folder import RunFolderError
+
+    debug = "--debug" in arguments
+    try:
+        return _train(arguments)
+    except (UsageError, envs.EnvironmentProblem) as problem:
+        code, sentence = 2, str(problem)
+    except (CheckpointError, RunFolderError, ValueError, OSError) as problem:
+        code, sentence = 1, str(problem)
+        if debug:
+            raise
+    print(f"main.py: {sentence}", file=sys.stderr)
+    return code
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from workers.interrupts import Interrupts
+
+    interrupts = Interrupts()
+    line, folder, state, warnings = _command_line(arguments)
+    config = line.config
+
+    from workers.run import Run, look_at
+
+    spaces = look_at(line.environment, config)
+    from workers.console import Console
+    from workers.records import Records
+    from workers.run_folder import RunFolder, write_json
+    from workers.supervisor import Supervisor
+
+    folder = folder or RunFolder.create(
+        run_dir=config.run_dir, parent=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
+    )
+    context = get_context(config.start_method)
+    run = Run(
+        config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state
+    )
+    folder.checkpoints.mkdir(exist_ok=True)
+    write_json(folder.config, run.description() | {"origins": line.origins})
+    with open(folder.command, "a") as file:
+        file.write(shlex.join(["python", "main.py", *arguments]) + "\n")
+    console = Console(stream=sys.stdout)
+    records = Records(
+        folder, env_id=line.environment.id, tensorboard=config.tensorboard, append=state is not None, warn=console.warn
+    )
+    if state is not None:
+        records.truncate_after(run.start_steps, run.elapsed)
+    for warning in warnings:
+        console.warn(warning)
+    console.banner(_banner(run, resumed=state is not None))
+    try:
+        return Supervisor(run, context=context, records=records, console=console, interrupts=interrupts).run()
+    finally:
+        records.close()
+
+
+def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str, Any] | None, list[str]]:
+    """The command line and, with --resume, the folder and checkpoint it goes on with."""
+    resume, log_dir = _value_of("--resume", arguments), _value_of("--log-dir", arguments)
+    if resume is None:
+        return _with_cores(parse(arguments)), None, None, []
+    from workers import checkpoint
+    from workers.run_folder import RunFolder
+
+    folder = RunFolder.open(resume, parent=log_dir or Config.log_dir)
+    _, state, warnings = checkpoint.latest(folder.checkpoints)
+    saved = json.loads(json.dumps(state["config"]))
+    line = parse(arguments, resumed={name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+    for name in FIXED_ON_RESUME:
+        if getattr(line.config, name) != saved[name]:
+            raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved[name]}; leave the flag out")
+    return _with_cores(line), folder, state, warnings
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    for i, word in enumerate(arguments):
+        if word.startswith(name + "="):
+            return word.partition("=")[2]
+        if word == name and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return None
+
+
+def _with_cores(line: CommandLine) -> CommandLine:
+    import dataclasses
+
+    if line.config.num_processes:
+        return line
+    return dataclasses.replace(line, config=dataclasses.replace(line.config, num_processes=os.cpu_count() or 1))
+
+
+def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
+    from workers.run import versions
+
+    config, environment, cores = run.config, run.environment, os.cpu_count() or 1
+    found = versions()
+    shape = "x".join(map(str, run.spaces.observation_shape))
+    stops = [f"{config.num_env_steps:,} steps"]
+    stops += [f"{config.max_seconds:g} s"] if config.max_seconds is not None else []
+    stops += [f"a training return of {config.stop_reward:g}"] if config.stop_reward is not None else []
+    core = "" if config.recurrent == "none" else f" + {config.recurrent}{config.hidden_size}"
+    rows = [
+        (config.algo, f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {cores} cores"),
+        ("env", f"{config.env_name}   observations {shape} ({run.spaces.observation})   {run.spaces.num_actions} actions"),
+        ("model", f"{type(run.model.body).__name__}{core}   {run.num_parameters:,} parameters   preset {config.preset}"),
+        ("learning", f"shared {config.optimizer}, lr {config.lr:g}, segments of {config.num_steps} steps x {config.envs_per_process}"),
+        ("workers", f"{config.num_processes}, each with {config.envs_per_process} environments"),
+        ("run", f"{run.folder.path}{'   (resumed at ' + format(run.start_steps, ',') + ' steps)' if resumed else ''}"),
+        ("stops at", " or ".join(stops) + "   (Ctrl-C saves and stops)"),
+    ]
+    if environment.note:
+        rows.insert(2, ("", environment.note))
+    if config.num_processes > cores:
+        better = f"--num-processes {cores} --envs-per-process {max(8, config.num_processes // cores)}"
+        rows.insert(-2, ("", f"more workers than cores: {better} would be faster"))
+    return rows

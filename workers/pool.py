@@ -1,0 +1,153 @@
+"""The pool of child processes: starts them, sees them die or hang, replaces them, ends them."""
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from typing import Any
+
+PRELOADED = ["workers.trainer", "workers.evaluator"]
+
+
+class TooManyFailures(Exception):
+    """Workers kept failing; the run must end with exit code 3."""
+
+
+class NothingWorks(Exception):
+    """Every start failed before any worker took a step; the run must end with exit code 1."""
+
+
+def get_context(start_method: str) -> BaseContext:
+    """The multiprocessing context of --start-method; "auto" is forkserver on Linux and spawn elsewhere."""
+    if start_method == "auto":
+        start_method = "forkserver" if sys.platform == "linux" else "spawn"
+    return multiprocessing.get_context(start_method)
+
+
+class Child:
+    """One child process and the parent's end of its pipe."""
+
+    def __init__(self, *, target: Callable[..., None], task: Any, name: str, context: BaseContext) -> None:
+        self.name = name
+        self.pipe, theirs = context.Pipe()
+        self.process: Any = context.Process(target=target, args=(task, theirs), name=name, daemon=True)  # type: ignore[attr-defined]
+        self.process.start()
+        theirs.close()
+        self.started = time.monotonic()
+
+    def messages(self) -> list[Any]:
+        """What it has sent and nobody has read."""
+        result = []
+        try:
+            while self.pipe.poll():
+                result.append(self.pipe.recv())
+        except (EOFError, OSError):
+            pass
+        return result
+
+    def send(self, message: Any) -> None:
+        """Sends, unless it is gone."""
+        try:
+            self.pipe.send(message)
+        except OSError:
+            pass
+
+    def cause_of_death(self) -> str:
+        """Its exit in words."""
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def end(self, *, patience: float) -> None:
+        """Waits, then kills: a stopped process does not hear a request to end."""
+        self.process.join(patience)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+class WorkerPool:
+    """N training workers that are replaced when they die or when their heartbeat stops."""
+
+    def __init__(
+        self,
+        *,
+        start: Callable[[int, int], Child],
+        num_workers: int,
+        heartbeats: Callable[[], Any],
+        timeout: float,
+        max_restarts: int,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        """`start(worker, restarts)` starts one; `heartbeats()` gives monotonic ns [N], 0 before the first step.
+
+        `tell(line, details)` is called for each failure with one line and the traceback, if there is one.
+        """
+        self._start, self._heartbeats, self._timeout = start, heartbeats, timeout
+        self._max_restarts, self._tell = max_restarts, tell
+        self.restarts = 0
+        self._failed_starts = [0] * num_workers
+        self._looked = self._grace = time.monotonic()
+        self.children = [start(worker, 0) for worker in range(num_workers)]
+
+    @property
+    def alive(self) -> int:
+        """Workers whose process runs."""
+        return sum(child.process.is_alive() for child in self.children)
+
+    @property
+    def ready(self) -> int:
+        """Workers that have taken a step."""
+        return sum(heartbeat / 1e9 > child.started for child, heartbeat in zip(self.children, self._heartbeats(), strict=True))
+
+    def wait(self, seconds: float, pipes: list[Connection]) -> None:
+        """Sleeps until a worker ends or one of `pipes` has news, at most `seconds`."""
+        wait([*(child.process.sentinel for child in self.children), *pipes], seconds)
+
+    def check(self, *, ending: bool = False) -> None:
+        """Replaces what died or hangs, with `ending` only what died of an error. TooManyFailures, NothingWorks."""
+        now = time.monotonic()
+        if now - self._looked > self._timeout / 2:
+            # This process itself was stopped or starved, and with it perhaps all others: their silence proves nothing.
+            self._grace = now
+        self._looked = now
+        heartbeats = self._heartbeats()
+        for worker, child in enumerate(self.children):
+            last_sign = max(heartbeats[worker] / 1e9, child.started, self._grace)
+            if not child.process.is_alive():
+                if ending and child.process.exitcode == 0:
+                    continue
+                self._replace(worker, child.cause_of_death(), took_a_step=heartbeats[worker] / 1e9 > child.started)
+            elif now - last_sign > self._timeout:
+                child.process.kill()
+                child.process.join()
+                reason = f"no step for {self._timeout:g} s"
+                self._replace(worker, reason, took_a_step=heartbeats[worker] / 1e9 > child.started)
+
+    def _replace(self, worker: int, reason: str, *, took_a_step: bool) -> None:
+        child = self.children[worker]
+        details = "".join(str(message) for message in child.messages())
+        last_line = details.strip().splitlines()[-1:] or [""]
+        cause = f"{reason}: {last_line[0]}" if last_line[0] else reason
+        child.end(patience=0)
+        self._failed_starts[worker] = 0 if took_a_step else self._failed_starts[worker] + 1
+        if not took_a_step and not any(self._heartbeats()):
+            self._tell(f"worker {worker} failed before its first step ({cause})", details)
+            raise NothingWorks(f"the workers can't start: {cause}")
+        if self.restarts >= self._max_restarts or self._failed_starts[worker] >= 3:
+            self._tell(f"worker {worker} died ({cause})", details)
+            raise TooManyFailures(f"worker {worker} died ({cause}) after {self.restarts} replacements; see log.txt")
+        self.restarts += 1
+        self._tell(f"worker {worker} died ({cause}): replaced, the others go on (restart {self.restarts})", details)
+        self.children[worker] = self._start(worker, self.restarts)
+
+    def end(self, *, patience: float) -> None:
+        """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed."""
+        deadline = time.monotonic() + patience
+        for child in self.children:
+            child.end(patience=max(0.0, deadline - time.monotonic()))

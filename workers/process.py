@@ -1,0 +1,61 @@
+"""What every child process does first: its signals, threads and memory, and an end when its parent ends."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from multiprocessing import connection, parent_process
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+_PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def limit_threads() -> None:
+    """One thread for every numeric library that is imported after this; workers share the cores, threads would fight for them."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+
+
+def prepare_child(title: str) -> None:
+    """Makes the process deaf to Ctrl-C (its parent hears it), single-threaded, and mortal with its parent."""
+    import cv2
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _keep_freed_memory()
+    _die_with_parent()
+    try:
+        from setproctitle import setproctitle
+    except ImportError:
+        return
+    setproctitle(title)
+
+
+def _keep_freed_memory() -> None:
+    # Activations of a segment are megabytes; glibc would give them back to the kernel after each update and fault them in
+    # page by page at the next: a third of the learning time.
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+            mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+def _die_with_parent() -> None:
+    """Ends this process when its parent is gone, by the kernel on Linux and by a watching thread everywhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()

@@ -1,0 +1,79 @@
+"""Recipes: a row names an algorithm, a shared optimizer and an exchange; here the configuration stops."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.heads import Categorical
+from a3c.model import ActorCritic
+from shared_optim.exchange import Hogwild
+from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
+from workers.config import Config
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What a network must know of an environment."""
+
+    observation_shape: tuple[int, ...]
+    observation: str  # "frame42", "stack84", "ram" or "vector"
+    num_actions: int
+
+    @property
+    def num_statistics(self) -> int:
+        """How many (mean, M2) pairs the normaliser keeps: one for all pixels of an image, one for each element of a vector."""
+        return self.observation_shape[0] if len(self.observation_shape) == 1 else 1
+
+    @property
+    def normalised(self) -> bool:
+        """Whether observations are scaled by running statistics; stacks of frames are divided by 255."""
+        return self.observation != "stack84"
+
+
+def build_model(config: Config, spaces: Spaces) -> ActorCritic:
+    """The network, with parameters drawn from torch's global generator."""
+    model = ActorCritic(
+        observation_shape=spaces.observation_shape,
+        head=Categorical(spaces.num_actions),
+        recurrent=config.recurrent,
+        activation=config.activation,
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
+    )
+    if not spaces.normalised:
+        model.observation_inverse_std.fill_(1 / 255)
+    return model
+
+
+def build_algorithm(config: Config) -> AdvantageActorCritic:
+    """The losses of `--algo`."""
+    return AdvantageActorCritic(
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        entropy_coef=config.entropy_coef,
+        value_loss_coef=config.value_loss_coef,
+        loss_reduction=config.loss_reduction,
+    )
+
+
+def optimizer_statistics_size(config: Config, num_parameters: int) -> int:
+    """Numbers that the optimizer of `config` remembers."""
+    return statistics_size(config.optimizer, num_parameters, amsgrad=config.amsgrad)
+
+
+def build_exchange(config: Config, *, parameters: Tensor, statistics: Tensor) -> Hogwild:
+    """The exchange over shared parameters; with --no-shared the statistics stay this process's own."""
+    if config.no_shared:
+        statistics = torch.zeros_like(statistics)
+    return Hogwild(parameters=parameters, optimizer=_build_optimizer(config, parameters, statistics))
+
+
+def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> SharedOptimizer:
+    if config.optimizer == "adam":
+        first, second = config.betas
+        return SharedAdam(parameters, statistics, betas=(first, second), eps=config.eps, amsgrad=config.amsgrad)
+    inside = config.optimizer == "rmsprop_tf"
+    return SharedRMSprop(parameters, statistics, alpha=config.alpha, eps=config.eps, eps_inside_root=inside)

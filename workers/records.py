@@ -1,0 +1,295 @@
+"""What a run writes down while it trains: episodes, metrics, evaluations, status, log; a failure stops nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import socket
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.run_folder import Appender, Guard, RunFolder, replacing, write_json
+
+Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
+METRICS = (
+    *("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps", "time/time_elapsed"),
+    *("train/n_updates", "train/policy_loss", "train/value_loss", "train/entropy_loss"),
+    *("train/explained_variance", "train/grad_norm", "train/learning_rate", "eval/mean_reward", "eval/mean_ep_length"),
+    *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec", "async/dropped_nonfinite"),
+    *("workers/alive", "workers/restarts", "workers/steps_min", "workers/steps_max"),
+)
+STATUS: Mapping[str, Any] = {
+    "state": "starting",
+    "steps": 0,
+    "updates": 0,
+    "episodes": 0,
+    "seconds": 0.0,
+    "steps_per_second": 0.0,
+    "train_return_mean": None,
+    "eval_return_mean": None,
+    "eval_steps": None,
+    "best_eval_return_mean": None,
+    "workers_alive": 0,
+    "restarts": 0,
+    "dropped_gradients": 0,
+    "exit_code": None,
+}
+STEPS = "time/total_timesteps"
+
+_MONITOR_SECONDS = 2.0
+_TENSORBOARD_SECONDS = 5.0
+_GIF_FRAMES = 200
+_GIF_PIXELS = 256
+
+
+class Records:
+    """The writer of a run folder's records; one per run, in the process that owns the folder."""
+
+    def __init__(
+        self, folder: RunFolder, *, env_id: str, tensorboard: bool, append: bool, warn: Callable[[str], None]
+    ) -> None:
+        """Start the records, or go on with them for `append`; `warn` is told once of every file that fails."""
+        self._folder = folder
+        self._guard = guard = Guard(warn)
+        t_start = json.dumps({"t_start": time.time(), "env_id": env_id})
+        self._monitor = Appender(
+            folder.monitor, guard, header=f"#{t_start}\nr,l,t\n", append=append, hold_seconds=_MONITOR_SECONDS
+        )
+        self._csv = Appender(folder.metrics_csv, guard, header=",".join(METRICS) + "\n", append=append)
+        self._jsonl = Appender(folder.metrics_jsonl, guard, append=append)
+        self._log = Appender(folder.log, guard, append=append)
+        self._board = _Board(folder.tensorboard, guard) if tensorboard else None
+        self._evaluations: list[Evaluation] = []
+        self._status = dict(STATUS)
+        if append:
+            with self._guard(folder.evaluations):
+                self._evaluations = read_evaluations(folder.evaluations)
+            self._keep_metrics(math.inf)  # an older version may have written other columns
+
+    def episode(self, *, return_: float, length: int, seconds: float) -> None:
+        """Note one finished training episode: raw return, length in steps, end in seconds since the run started."""
+        self._monitor.add(f"{return_:.6f},{length},{seconds:.6f}\n".encode())
+
+    def metrics(self, row: Mapping[str, float | None]) -> None:
+        """Note one row of metrics, keyed as in METRICS; "time/total_timesteps" must be among them, None is left out."""
+        values = {key: float(value) for key, value in row.items() if value is not None}
+        steps = int(values[STEPS])
+        self._csv.add(_csv_line(values))
+        self._jsonl.add((json.dumps({key: _json_number(value) for key, value in values.items()}) + "\n").encode())
+        if self._board is not None:
+            self._board.scalars(values, steps)
+
+    def evaluation(self, *, steps: int, returns: Sequence[float], lengths: Sequence[int]) -> None:
+        """Note the raw returns and the lengths in steps of one evaluation of the policy of `steps`."""
+        self._evaluations.append((steps, list(returns), list(lengths)))
+        self._write_evaluations()
+
+    def video(self, path: Path, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
+        """Show the RGB frames of the video at `path` in TensorBoard, under the name before its first underscore."""
+        if self._board is not None and len(frames) > 0:
+            self._board.video(f"video/{path.stem.partition('_')[0]}", frames, steps, fps)
+
+    def status(self, **fields: Any) -> None:
+        """Replace status.json by all fields known so far and those given; NaN becomes null."""
+        self._status.update(fields)
+        with self._guard(self._folder.status):
+            # Not durable: every few seconds for hours, and a power cut leaves nobody to ask for the status.
+            write_json(self._folder.status, self._status, durable=False)
+        self._monitor.flush()
+
+    def log(self, text: str) -> None:
+        """Append `text`, of one or more lines, to the log with the time of day."""
+        self._log.add(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n".encode(errors="replace"))
+
+    def truncate_after(self, steps: int, seconds: float | None = None) -> None:
+        """Forget what was noted after `steps`, and episodes that ended after `seconds`; a run goes on from there."""
+        self._keep_metrics(steps)
+        if seconds is not None:
+            self._monitor.keep(lambda line: _last_cell(line) <= seconds)
+        kept = [evaluation for evaluation in self._evaluations if evaluation[0] <= steps]
+        if len(kept) < len(self._evaluations):
+            self._evaluations = kept
+            self._write_evaluations()
+        if self._board is not None:
+            self._board.purge_after(steps)
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        for appender in (self._monitor, self._csv, self._jsonl, self._log):
+            appender.flush()
+        if self._board is not None:
+            self._board.flush()
+
+    def _write_evaluations(self) -> None:
+        with self._guard(self._folder.evaluations):
+            write_evaluations(self._folder.evaluations, self._evaluations)
+
+    def _keep_metrics(self, steps: float) -> None:
+        with self._guard(self._folder.metrics_csv):
+            self._csv.flush()
+            rows = read_metrics(self._folder.metrics_csv)
+            self._csv.replace([_csv_line(row) for row in rows if row.get(STEPS, math.inf) <= steps])
+        self._jsonl.keep(lambda line: _json_steps(line) <= steps)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Read the rows of metrics.csv, without the cells that are empty or damaged; none if there is no file; OSError."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        return [_numbers(row) for row in csv.DictReader(file)]
+
+
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """Read the evaluations of evaluations.npz; none if there is no file; OSError, also where it is damaged."""
+    if not path.exists():
+        return []
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            rows = zip(file["timesteps"], file["results"], file["ep_lengths"], strict=True)
+            return [_unpadded(int(steps), returns, lengths) for steps, returns, lengths in rows]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise OSError(f"{path.name} is damaged") from error
+
+
+def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Replace evaluations.npz: timesteps [K], results [K, N], ep_lengths [K, N], short rows padded by NaN; OSError."""
+    shape = (len(evaluations), max((len(returns) for _, returns, _ in evaluations), default=0))
+    results, ep_lengths = np.full(shape, np.nan), np.full(shape, np.nan)
+    for index, (_, returns, lengths) in enumerate(evaluations):
+        results[index, : len(returns)] = returns
+        ep_lengths[index, : len(lengths)] = lengths
+    timesteps = np.array([steps for steps, _, _ in evaluations], dtype=np.int64)
+    whole = not np.isnan(ep_lengths).any()
+    buffer = io.BytesIO()
+    np.savez(
+        buffer, timesteps=timesteps, results=results, ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths
+    )
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
+
+
+class _Board:
+    """One TensorBoard event file, written through an Appender: no thread, no torn records, no other framework."""
+
+    def __init__(self, directory: Path, guard: Guard) -> None:
+        self._directory, self._guard = directory, guard
+        self._file: Appender | None = None
+        self._absent = False
+        self._purge_step: int | None = None
+
+    def scalars(self, values: Mapping[str, float], steps: int) -> None:
+        finite = {key: value for key, value in values.items() if math.isfinite(value)}
+        self._add(steps, [{"tag": key, "simple_value": value} for key, value in finite.items()])
+
+    def video(self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
+        try:
+            gif, height, width = _gif(frames, fps)
+        except (ImportError, ValueError, OSError) as error:
+            self._guard.warn(f"A video could not be shown in TensorBoard ({error}); its file is not affected.")
+            return
+        image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif}
+        self._add(steps, [{"tag": tag, "image": image}])
+
+    def purge_after(self, steps: int) -> None:
+        """Have TensorBoard hide what earlier files hold after `steps`."""
+        self._purge_step = steps + 1
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def _add(self, steps: int, values: list[dict[str, Any]]) -> None:
+        if self._absent:
+            return
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+            from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+        except ImportError:
+            self._absent = True
+            self._guard.warn("TensorBoard is not installed, so tb/ stays empty; pip install tensorboard.")
+            return
+        if self._file is None:
+            self._file = self._open()
+            self._write(Event(wall_time=time.time(), step=0, file_version="brain.Event:2"))
+        if self._purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=self._purge_step, session_log=start))
+            self._purge_step = None
+        summary = Summary(value=[Summary.Value(**value) for value in values])
+        self._write(Event(wall_time=time.time(), step=steps, summary=summary))
+
+    def _open(self) -> Appender:
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        with self._guard(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
+        return Appender(self._directory / name, self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
+
+    def _write(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        assert self._file is not None
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        self._file.add(record.getvalue())
+
+
+def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, int, int]:
+    """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
+    from PIL import Image
+
+    every = math.ceil(len(frames) / _GIF_FRAMES)
+    shrink = math.ceil(max(frames[0].shape[:2]) / _GIF_PIXELS)
+    images = [Image.fromarray(np.ascontiguousarray(frame[::shrink, ::shrink])) for frame in frames[::every]]
+    milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    return buffer.getvalue(), images[0].height, images[0].width
+
+
+def _csv_line(row: Mapping[str, float]) -> bytes:
+    # 12 digits hold any step count; floats need no more.
+    return (",".join(f"{row[key]:.12g}" if key in row else "" for key in METRICS) + "\n").encode()
+
+
+def _json_number(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else value
+
+
+def _json_steps(line: str) -> float:
+    try:
+        return float(json.loads(line)[STEPS])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _numbers(row: Mapping[str | None, Any]) -> dict[str, float]:
+    numbers = {}
+    for key, text in row.items():
+        with contextlib.suppress(ValueError, TypeError):
+            numbers[str(key)] = float(text)
+    return numbers
+
+
+def _last_cell(line: str) -> float:
+    try:
+        return float(line.rpartition(",")[2])
+    except ValueError:
+        return math.inf
+
+
+def _unpadded(steps: int, returns: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> Evaluation:
+    played = ~np.isnan(lengths)
+    return steps, returns[played].tolist(), lengths[played].astype(int).tolist()

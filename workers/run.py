@@ -1,0 +1,175 @@
+"""A run: its configuration, folder and shared memory, new or taken up again from a checkpoint."""
+
+import dataclasses
+import platform
+import subprocess
+import sys
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+import envs
+from envs import ResolvedId, SharedNormaliser
+from shared_optim.flat import FlatParameters
+from shared_optim.memory import SharedTensor
+from workers.config import Config
+from workers.progress import COUNTERS, ProgressTable
+from workers.recipes import Spaces, build_model, optimizer_statistics_size
+from workers.run_folder import RunFolder
+from workers.snapshot import policy_state
+from workers.trainer import SharedMemory
+
+CARRIED_COUNTERS = ("steps", "updates", "episodes", "segments", "dropped_gradients")
+
+
+def look_at(environment: ResolvedId, config: Config) -> Spaces:
+    """Makes the environment once, before any worker does. envs.EnvironmentProblem in one sentence."""
+    env = envs.make(environment, training=True, max_episode_length=config.max_episode_length)
+    envs.check_spaces(env)
+    assert env.observation_space.shape is not None
+    assert isinstance(env.action_space, gymnasium.spaces.Discrete)
+    spaces = Spaces(tuple(env.observation_space.shape), environment.observation, int(env.action_space.n))
+    env.close()
+    return spaces
+
+
+class Run:
+    """What stays the same while processes come and go. With a checkpoint's `state` it goes on where that one was taken."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        environment: ResolvedId,
+        spaces: Spaces,
+        folder: RunFolder,
+        context: BaseContext,
+        state: dict[str, Any] | None,
+    ) -> None:
+        """ValueError if `state` holds a network of another size."""
+        self.config, self.environment, self.spaces, self.folder = config, environment, spaces, folder
+        torch.manual_seed(config.seed)
+        self.model = build_model(config, spaces)
+        self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.memory = SharedMemory(
+            parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
+            statistics=SharedTensor(
+                optimizer_statistics_size(config, self.num_parameters), dtype=torch.float32, context=context
+            ),
+            normaliser=SharedTensor(
+                config.num_processes,
+                SharedNormaliser.row_size(spaces.num_statistics),
+                dtype=torch.float64,
+                context=context,
+            ),
+            progress=ProgressTable(config.num_processes, context=context),
+        )
+        # The model's parameters are from here on views of shared memory.
+        self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
+        self.normaliser = SharedNormaliser(self.memory.normaliser.tensor.numpy())
+        self.sittings, self.elapsed, self.start_steps = 0, 0.0, 0
+        self.recent: list[tuple[float, int]] = []
+        self.best_mean, self.evaluated_episodes = -np.inf, 0
+        if state is not None:
+            self._take_up(state)
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        for name, saved, mine in (
+            ("network", state["parameters"], self.parameters),
+            ("optimizer", state["statistics"], self.memory.statistics.tensor),
+        ):
+            if saved.shape != mine.shape:
+                raise ValueError(f"the checkpoint's {name} has another size; leave out the flags that change it")
+            mine.copy_(saved)
+        saved = state["normaliser"]
+        self.normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
+        for name in CARRIED_COUNTERS:
+            self.memory.progress.column(name)[0] = state["counters"][name]
+        self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
+        self.recent = [(return_, length) for return_, length in state["recent"]]
+        self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
+
+    def is_finite(self) -> bool:
+        """Whether every shared parameter is a number."""
+        return bool(torch.isfinite(self.parameters).all())
+
+    def policy_state(self) -> dict[str, Any]:
+        """What is needed to play the policy as it is now."""
+        return policy_state(
+            config=self.config,
+            environment=self.environment,
+            spaces=self.spaces,
+            parameters=self.parameters,
+            normaliser=self.normaliser,
+            steps=self.memory.progress.total("steps"),
+        )
+
+    def full_state(
+        self, *, elapsed: float, recent: list[tuple[float, int]], best_mean: float, evaluated_episodes: int
+    ) -> dict[str, Any]:
+        """What is needed to go on."""
+        progress = self.memory.progress
+        return {
+            **self.policy_state(),
+            "statistics": self.memory.statistics.tensor.clone(),
+            "counters": {name: progress.total(name) for name in COUNTERS if name in CARRIED_COUNTERS},
+            "sittings": self.sittings + 1,
+            "elapsed": elapsed,
+            "recent": recent,
+            "best_mean": best_mean,
+            "evaluated_episodes": evaluated_episodes,
+            "versions": versions(),
+        }
+
+    @property
+    def policy_path(self) -> Path:
+        """Where --save-dir keeps the newest policy."""
+        return saved_policy_path(self.config.save_dir, self.config.env_name, algo=self.config.algo)
+
+    @property
+    def title(self) -> str:
+        """The run in one line."""
+        config = self.config
+        return f"{config.env_name}   {config.algo}   {config.num_processes} workers x {config.envs_per_process}   seed {config.seed}"
+
+    def description(self) -> dict[str, Any]:
+        """What config.json holds: every flag, and what they were resolved to."""
+        return {
+            **dataclasses.asdict(self.config),
+            "env_id_resolved": self.environment.id,
+            "environment": dataclasses.asdict(self.environment),
+            "observation_shape": list(self.spaces.observation_shape),
+            "num_parameters": self.num_parameters,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+
+
+def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) -> Path:
+    """<save-dir>/<algo>/<env>.pt; what can't be in a file's name becomes a dash."""
+    folder = Path(save_dir).expanduser() / (algo or "")
+    return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "gymnasium": gymnasium.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, with a + if it was changed since; None without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=10"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

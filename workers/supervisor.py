@@ -1,0 +1,336 @@
+"""The supervisor: the main process's life while the workers train."""
+
+import time
+from collections.abc import Callable
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers import checkpoint
+from workers.console import Console
+from workers.curve import draw_curve
+from workers.evaluator import Evaluation, EvaluatorTask, run_evaluator
+from workers.interrupts import Interrupts
+from workers.pool import Child, NothingWorks, TooManyFailures, WorkerPool
+from workers.records import Records
+from workers.reporter import Reporter
+from workers.run import Run
+from workers.trainer import Task, run_worker
+
+STATUS_INTERVAL = 2.0
+SAVE_DIR_INTERVAL = 10.0
+STOPPING_PATIENCE = 4.0
+FINAL_EVALUATION_PATIENCE = 180.0
+MAX_EVALUATOR_FAILURES = 3
+
+
+class Failure(Exception):
+    """The run can't go on; one sentence."""
+
+
+class Supervisor:
+    """Starts the processes, watches them, writes everything down, and ends the run for one of its reasons."""
+
+    def __init__(
+        self, run: Run, *, context: BaseContext, records: Records, console: Console, interrupts: Interrupts
+    ) -> None:
+        self._run, self._config, self._context = run, run.config, context
+        self._records, self._console, self._interrupts = records, console, interrupts
+        self._reporter = Reporter(run.memory.progress, elapsed=run.elapsed, recent=run.recent)
+        self._last_evaluation: Evaluation | None = None
+        self._best_mean, self._evaluated_episodes = run.best_mean, run.evaluated_episodes
+        self._evaluator_failures = 0
+        self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
+        self._segments = {"row": 0, "save": 0}
+        self._bound = time.monotonic()
+
+    def run(self) -> int:
+        """Trains; returns the exit code."""
+        self._status("starting")
+        self._evaluator = self._start_evaluator()
+        pool = WorkerPool(
+            start=self._start_worker,
+            num_workers=self._config.num_processes,
+            heartbeats=lambda: self._run.memory.progress.column("heartbeat"),
+            timeout=self._config.worker_timeout,
+            max_restarts=self._config.max_restarts,
+            tell=self._tell_failure,
+        )
+        self._pool = pool
+        try:
+            return self._end(self._watch())
+        except (Failure, NothingWorks, TooManyFailures) as problem:
+            return self._give_up(str(problem), 3 if isinstance(problem, TooManyFailures) else 1)
+        except KeyboardInterrupt:
+            self._end_children(patience=0.0)
+            self._status("interrupted", exit_code=self._interrupts.exit_code)
+            return self._interrupts.exit_code
+        finally:
+            self._end_children(patience=0.0)
+
+    def _start_worker(self, worker: int, restarts: int) -> Child:
+        run = self._run
+        task = Task(
+            config=run.config,
+            environment=run.environment,
+            spaces=run.spaces,
+            memory=run.memory,
+            worker=worker,
+            stream=(run.sittings, restarts),
+            log_path=str(run.folder.log),
+        )
+        return Child(target=run_worker, task=task, name=f"worker {worker}", context=self._context)
+
+    def _start_evaluator(self) -> Child:
+        run = self._run
+        task = EvaluatorTask(
+            config=run.config,
+            environment=run.environment,
+            spaces=run.spaces,
+            memory=run.memory,
+            folder=run.folder,
+            best_mean=self._best_mean,
+            episodes_done=self._evaluated_episodes,
+        )
+        return Child(target=run_evaluator, task=task, name="test worker", context=self._context)
+
+    def _watch(self) -> str:
+        """Looks after everything until there is a reason to end; returns it."""
+        while True:
+            self._pool.wait(0.2, [self._evaluator.pipe])
+            self._pool.check(ending=self._reporter.steps >= self._config.num_env_steps)
+            self._listen_to_evaluator()
+            self._report()
+            self._save_when_due()
+            reason = self._reason_to_end()
+            if reason is not None:
+                return reason
+
+    def _reason_to_end(self) -> str | None:
+        config, reporter = self._config, self._reporter
+        if self._interrupts.received is not None:
+            return "interrupted"
+        if reporter.steps >= config.num_env_steps:
+            return f"reached {reporter.steps:,} steps"
+        if config.max_seconds is not None and reporter.seconds - self._run.elapsed >= config.max_seconds:
+            return f"reached {config.max_seconds:g} seconds"
+        if reporter.solved(config.stop_reward):
+            return f"reached a training return of {reporter.train_return_mean:.2f}"
+        return None
+
+    def _report(self) -> None:
+        for return_, length, seconds in self._reporter.new_episodes():
+            self._records.episode(return_=return_, length=length, seconds=seconds)
+        segments_wanted = self._config.log_interval * self._config.num_processes
+        if self._is_due("row", 1.0, segments_wanted):
+            self._write_row()
+        if self._is_due("status", STATUS_INTERVAL):
+            self._status("running" if self._reporter.steps else "starting")
+        evaluation = self._last_evaluation
+        self._console.status(
+            seconds=self._reporter.seconds,
+            steps=self._reporter.steps,
+            steps_target=self._config.num_env_steps,
+            steps_per_second=self._reporter.rates()[0],
+            train_return_mean=self._reporter.train_return_mean,
+            eval_return_mean=None if evaluation is None else float(np.mean(evaluation.returns)),
+            policy_lag=self._reporter.lag_mean,
+            workers_ready=self._pool.ready,
+            workers=self._config.num_processes,
+        )
+
+    def _write_row(self) -> None:
+        row = self._reporter.row()
+        if row is None:
+            return
+        evaluation = self._last_evaluation
+        if evaluation is not None:
+            row["eval/mean_reward"] = float(np.mean(evaluation.returns))
+            row["eval/mean_ep_length"] = float(np.mean(evaluation.lengths))
+        row["workers/alive"], row["workers/restarts"] = self._pool.alive, self._pool.restarts
+        self._records.metrics(row)
+
+    def _is_due(self, what: str, seconds: float, segments: int = 0) -> bool:
+        """Whether both have passed since the last time: `seconds`, and `segments` of all workers together."""
+        now, done = time.monotonic() - self._bound, self._run.memory.progress.total("segments")
+        if now < self._due[what] or done - self._segments.get(what, 0) < segments:
+            return False
+        self._due[what], self._segments[what] = now + seconds, done
+        return True
+
+    def _status(self, state: str, exit_code: int | None = None) -> None:
+        evaluation = self._last_evaluation
+        self._records.status(
+            state=state,
+            **self._reporter.status(),
+            eval_return_mean=None if evaluation is None else float(np.mean(evaluation.returns)),
+            eval_steps=None if evaluation is None else evaluation.steps,
+            best_eval_return_mean=None if self._best_mean == -np.inf else self._best_mean,
+            workers_alive=self._pool.alive if hasattr(self, "_pool") else 0,
+            restarts=self._pool.restarts if hasattr(self, "_pool") else 0,
+            exit_code=exit_code,
+        )
+
+    def _listen_to_evaluator(self) -> None:
+        for message in self._evaluator.messages():
+            if isinstance(message, Evaluation):
+                self._file_evaluation(message)
+                self._evaluator.send("draw")
+            else:
+                self._records.log(message)
+        if not self._evaluator.process.is_alive() and self._evaluator_failures < MAX_EVALUATOR_FAILURES:
+            self._evaluator_failures += 1
+            gone_for_good = self._evaluator_failures == MAX_EVALUATOR_FAILURES
+            then = "no more evaluations, training goes on" if gone_for_good else "replaced, training goes on"
+            self._warn(f"the test worker died ({self._evaluator.cause_of_death()}): {then}")
+            self._evaluator.end(patience=0)
+            self._evaluator = self._start_evaluator()
+            if gone_for_good:
+                self._evaluator.send("stop")
+
+    def _file_evaluation(self, evaluation: Evaluation) -> None:
+        self._last_evaluation = evaluation
+        self._evaluated_episodes += len(evaluation.returns)
+        mean = float(np.mean(evaluation.returns))
+        self._best_mean = max(self._best_mean, mean)
+        self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
+        seconds = self._reporter.seconds
+        self._console.classic(
+            seconds=seconds,
+            steps=evaluation.steps,
+            fps=(evaluation.steps - self._run.start_steps) / max(seconds - self._run.elapsed, 1e-9),
+            reward=mean,
+            length=round(float(np.mean(evaluation.lengths))),
+        )
+        if evaluation.is_best:
+            self._console.line(f"best so far: {self._run.folder.best}")
+        if evaluation.video is not None:
+            self._console.line(f"video: {evaluation.video}")
+            self._show_video(evaluation)
+        if evaluation.warning is not None:
+            self._warn(evaluation.warning)
+
+    def _show_video(self, evaluation: Evaluation) -> None:
+        if self._config.tensorboard and evaluation.video is not None:
+            frames, fps = read_video(evaluation.video)
+            self._records.video(evaluation.video, frames, evaluation.steps, fps)
+
+    def _save_when_due(self) -> None:
+        config = self._config
+        if self._interrupts.checkpoint_wanted or self._is_due("checkpoint", config.checkpoint_interval):
+            self._interrupts.checkpoint_wanted = False
+            self._checkpoint()
+        if config.save_dir and self._is_due("save", SAVE_DIR_INTERVAL, config.save_interval * config.num_processes):
+            self._save_policy()
+
+    def _checkpoint(self) -> None:
+        run = self._run
+        if not run.is_finite():
+            raise Failure("the shared parameters are no longer finite; go on with --resume, which takes the last good checkpoint")
+        state = run.full_state(
+            elapsed=self._reporter.seconds,
+            recent=self._reporter.recent,
+            best_mean=self._best_mean,
+            evaluated_episodes=self._evaluated_episodes,
+        )
+        folder = run.folder.checkpoints
+        self._attempt(lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state))
+        checkpoint.rotate(folder, keep=self._config.keep_checkpoints)
+
+    def _save_policy(self) -> None:
+        path = self._run.policy_path
+        self._attempt(lambda: (path.parent.mkdir(parents=True, exist_ok=True), checkpoint.save(path, self._run.policy_state())))
+
+    def _attempt(self, save: Callable[[], Any]) -> None:
+        try:
+            save()
+        except (checkpoint.CheckpointError, OSError) as problem:
+            self._warn(str(problem))
+
+    def _end(self, reason: str) -> int:
+        """Stops the workers, saves, evaluates once more unless interrupted, and says how it went."""
+        interrupted = self._interrupts.received is not None
+        self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
+        self._run.memory.progress.stop()
+        if interrupted:
+            self._evaluator.send("stop")
+        self._pool.end(patience=STOPPING_PATIENCE)
+        self._report()
+        self._write_row()
+        self._checkpoint()
+        if self._config.save_dir:
+            self._save_policy()
+        if not interrupted:
+            self._evaluate_once_more()
+        self._draw_curve()
+        self._console.close()
+        self._console.line(self._farewell())
+        code = self._interrupts.exit_code if interrupted else 0
+        self._status("interrupted" if interrupted else "done", exit_code=code)
+        return code
+
+    def _evaluate_once_more(self) -> None:
+        before, deadline = self._last_evaluation, time.monotonic() + FINAL_EVALUATION_PATIENCE
+        self._evaluator.send("evaluate")
+        while time.monotonic() < deadline and self._interrupts.received is None:
+            self._evaluator.pipe.poll(0.2)
+            self._listen_to_evaluator()
+            evaluation = self._last_evaluation
+            if evaluation is not before and evaluation is not None and evaluation.steps >= self._reporter.steps:
+                return
+            if self._evaluator_failures >= MAX_EVALUATOR_FAILURES:
+                return
+        self._warn("the last evaluation was given up")
+
+    def _give_up(self, reason: str, code: int) -> int:
+        self._run.memory.progress.stop()
+        self._end_children(patience=1.0)
+        if code == 3 and self._run.is_finite():
+            self._checkpoint()
+        self._records.log(reason)
+        self._console.close()
+        self._console.line(f"failed: {reason}")
+        self._status("failed", exit_code=code)
+        return code
+
+    def _end_children(self, *, patience: float) -> None:
+        if hasattr(self, "_pool"):
+            self._pool.end(patience=patience)
+        self._evaluator.end(patience=0.0)
+
+    def _draw_curve(self) -> None:
+        try:
+            draw_curve(self._run.folder, title=self._run.title)
+        except Exception as problem:  # a picture is not worth a failed run
+            self._warn(f"no curve: {problem}")
+
+    def _farewell(self) -> str:
+        folder: Path = self._run.folder.path
+        best = "" if self._best_mean == -np.inf else f", best evaluation {self._best_mean:.2f}"
+        trained = f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}"
+        return f"{trained}\nplay it:   python enjoy.py --run-dir {folder}\ngo on:     python main.py --resume {folder}"
+
+    def _tell_failure(self, line: str, details: str) -> None:
+        self._warn(line)
+        if details:
+            self._records.log(details)
+
+    def _warn(self, text: str) -> None:
+        self._console.warn(text)
+        self._records.log(f"[warn] {text}")
+
+
+def read_video(path: Path) -> tuple[list[Any], float]:
+    """The RGB frames of a video and its frames per second."""
+    import cv2
+
+    video = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        there, frame = video.read()
+        if not there:
+            break
+        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    return frames, float(video.get(cv2.CAP_PROP_FPS)) or 30.0
