@@ -35,13 +35,13 @@ def main() -> int:
         parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
     if options.load_dir and not options.env_name:
         parser.error("--load-dir needs --env-name")
-    import envs
+    from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
     from workers.run_folder import RunFolderError
 
     try:
         play(options)
-    except (CheckpointError, RunFolderError, envs.EnvironmentProblem) as problem:
+    except (CheckpointError, RunFolderError, EnvironmentProblem) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
     return 0
@@ -66,7 +66,8 @@ def play(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    import envs
+    from envs.make import frames_per_second, make
+    from envs.video import VideoWriter
     from workers.play import play_episodes
     from workers.snapshot import restore_policy
 
@@ -78,7 +79,7 @@ def play(options: argparse.Namespace) -> None:
     lengths: list[int] = []
     for episode in range(options.episodes):
         frames: list[Any] | None = [] if video is not None and episode == 0 else None
-        env = envs.make(
+        env = make(
             environment, training=False, max_episode_length=config.max_episode_length, render=frames is not None
         )
         played = play_episodes(
@@ -94,7 +95,7 @@ def play(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps")
         if frames and video is not None:
-            with envs.VideoWriter(video, fps=envs.frames_per_second(env, environment), scale=max(1, 320 // frames[0].shape[1])) as writer:
+            with VideoWriter(video, fps=frames_per_second(env, environment), scale=max(1, 320 // frames[0].shape[1])) as writer:
                 for frame in frames:
                     writer.write(frame)
             if not options.json:

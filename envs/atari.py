@@ -132,8 +132,8 @@ class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
 class FireReset(gym.Wrapper[Any, Any, Any, Any]):
     """Starts every episode by pressing FIRE, then action 2, for games that wait for it (Baselines' opening).
 
-    `every_life` presses them after every lost life too: where a life is not an episode, as in evaluation, a policy that was
-    trained with EpisodicLife has never had to press FIRE itself and would wait for ever.
+    `every_life` presses them after every lost life too: where a life is not an episode, as in evaluation, a policy
+    that was trained with EpisodicLife has never had to press FIRE itself and would wait for ever.
     """
 
     def __init__(self, env: gym.Env[Any, Any], *, every_life: bool = False) -> None:
@@ -184,7 +184,7 @@ class Warp84(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
-    """The last four [84, 84] frames as a fresh uint8 [4, 84, 84], oldest first; an episode starts with three black ones."""
+    """The last four [84, 84] frames as a fresh uint8 [4, 84, 84], oldest first; the first has three black ones."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)

@@ -41,7 +41,7 @@ class EnvironmentBatch:
         return self.observations
 
     def step(self, actions: NDArray[Any]) -> tuple[dict[int, NDArray[Any]], Finished]:
-        """Step with `actions` [B] or [B, A]; an ended episode is reset at once, `observations` then hold the next one's first.
+        """Step with `actions` [B] or [B, A]; where an episode ended, `observations` hold the first one of the next.
 
         Returns the final observations of the truncated (not terminated) ones by index, and (raw return, length) of each
         game that ended.

@@ -10,7 +10,7 @@ Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
-    """Puts `info["episode"] = {"r": return, "l": steps}` on a game's last step: rewards and steps as they come from below."""
+    """Puts `info["episode"] = {"r": return, "l": steps}` on a game's last step, rewards as they come from below."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)

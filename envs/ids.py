@@ -16,7 +16,7 @@ OBS_MODES = ("auto", "frame42", "stack84", "ram")
 
 
 class EnvironmentProblem(ValueError):
-    """A mistake in how an environment was asked for: one sentence with the fix in it, shown to the user as it stands."""
+    """A mistake in how an environment was asked for: one sentence with the fix in it, shown as it stands."""
 
 
 @dataclass(frozen=True)

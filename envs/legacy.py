@@ -31,7 +31,7 @@ _MUJOCO_VERSIONS = {
 }
 _MUJOCO_CHANGES = {
     "Ant": "27 observations instead of 111: the contact forces come back with use_contact_forces=True",
-    "Pusher": "the object's mass and the goal's place differ a little, so returns do not compare exactly",
+    "Pusher": "same observations, but a heavier object and rewards taken after the step, so returns differ a little",
 }
 _RENAMED = {
     "LunarLander-v2": "LunarLander-v3",

@@ -27,7 +27,7 @@ def make(
 ) -> gym.Env[Any, Any]:
     """Make the environment: uint8 [1, 42, 42] or [4, 84, 84], float32 [128] (RAM) or [D] observations.
 
-    Training clips Atari rewards, and ends stack84 episodes with each life; evaluation plays whole games for raw rewards.
+    Training clips Atari rewards and ends stack84 episodes with each life; evaluation plays whole games, raw rewards.
     `info["episode"]` has the raw return and agent steps of a game, `max_episode_length` (agent steps) truncates it.
     Raises EnvironmentProblem.
     """
@@ -135,6 +135,8 @@ def _failure(resolved: ResolvedId, error: Exception) -> str:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if "flex_vertedge" in reason:
         return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
+    if isinstance(error, gym.error.DependencyNotInstalled):
+        return f"{resolved.id} needs more packages: {reason}."
     given = (
         f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}" if resolved.kwargs else ""
     )

@@ -35,7 +35,7 @@ class SharedNormaliser:
         return 1 + 2 * size
 
     def update(self, row: int, batch: NDArray[Any]) -> None:
-        """Add `batch` ([N, D] for K = D, anything for K = 1) to one worker's row; samples that are not finite are left out."""
+        """Add `batch` ([N, D] for K = D, anything for K = 1) to one worker's row, without non-finite samples."""
         count, mean, m2 = _moments(batch, self._size)
         if count == 0:
             return
@@ -48,7 +48,7 @@ class SharedNormaliser:
         here[0] = total  # last, so that a reader never takes a first, half-written row for data
 
     def merged(self) -> tuple[float, Floats, Floats]:
-        """(count, mean [K], standard deviation [K]) of all rows, in the units of the batches; (0, 0, 1) before any data."""
+        """(count, mean [K], standard deviation [K]) of all rows, in the batches' units; (0, 0, 1) before any data."""
         count, mean, m2 = self.state()
         if count < 2:  # one sample says nothing about how far samples lie apart
             return count, mean, np.ones(self._size)

@@ -16,7 +16,7 @@ _UNKNOWN = 255
 class GreyScreen:
     """Reads an ALE's current frame as a fresh uint8 [rows, 160] grey image.
 
-    The emulator draws in palette indices; looking the indices up costs 8 us where its own RGB or grey screen costs 21 or 13.
+    The emulator draws in palette indices; looking them up takes 8 us where its RGB screen takes 21 and its grey one 13.
     The ALE does not give its palette away (NTSC or PAL), so every colour is learnt from the first frame that shows it.
     """
 

@@ -45,7 +45,7 @@ class Recall(gym.Env[Vector, np.int64]):
 
 
 class Bandit(gym.Env[Vector, np.int64]):
-    """Five steps, each with a context (one of 3, one-hot): the action of the same number earns 1. The best return is 5."""
+    """Five steps, each with a context (one of 3, one-hot): the action of that number earns 1. The best return is 5."""
 
     num_steps = 5
 

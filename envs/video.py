@@ -20,7 +20,7 @@ _CODECS = (("vp09", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
 class VideoWriter:
     """Writes uint8 RGB frames [H, W, 3] to a film that appears under `path` only when it is complete.
 
-    The first frame opens the file, and that alone may raise EnvironmentProblem. `path` gets the suffix of the codec found.
+    The first frame opens the file, and that alone may raise EnvironmentProblem; `path` gets the codec's suffix.
     """
 
     def __init__(self, path: str | Path, *, fps: float, scale: int = 1) -> None:

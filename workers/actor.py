@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from a3c.model import ActorCritic
 from a3c.segment import Segment
-from envs import EnvironmentBatch
+from envs.batch import EnvironmentBatch
 from workers.progress import WorkerRow
 
 
@@ -36,7 +36,7 @@ class Actor:
         self, *, model: ActorCritic, environments: EnvironmentBatch, num_steps: int, generator: Generator, row: WorkerRow
     ) -> None:
         self._model, self._environments, self._generator, self._row = model, environments, generator, row
-        T, B = num_steps, len(environments)
+        T, B = num_steps, len(environments.rewards)
         observations = torch.from_numpy(environments.observations)
         self._buffers = _Buffers(
             observations=torch.empty(T, *observations.shape, dtype=observations.dtype),

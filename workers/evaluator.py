@@ -9,8 +9,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import envs
-from envs import ResolvedId, SharedNormaliser
+from envs.ids import ResolvedId
+from envs.make import frames_per_second, make
+from envs.normaliser import SharedNormaliser
+from envs.video import VideoWriter
 from workers import checkpoint
 from workers.config import Config
 from workers.play import Episodes, Frame, play_episodes
@@ -92,7 +94,7 @@ class Evaluator:
         self._camera: Any = None
 
     def _make(self, *, render: bool) -> Any:
-        return envs.make(
+        return make(
             self._task.environment, training=False, max_episode_length=self._config.max_episode_length, render=render
         )
 
@@ -161,9 +163,9 @@ class Evaluator:
         return self._camera is not None
 
     def _write_video(self, path: Path, frames: list[Frame]) -> None:
-        fps = envs.frames_per_second(self._camera, self._task.environment)
+        fps = frames_per_second(self._camera, self._task.environment)
         path.parent.mkdir(exist_ok=True)
-        with envs.VideoWriter(path, fps=fps, scale=max(1, 320 // frames[0].shape[1])) as video:
+        with VideoWriter(path, fps=fps, scale=max(1, 320 // frames[0].shape[1])) as video:
             for frame in frames:
                 video.write(frame)
 

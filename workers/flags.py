@@ -121,10 +121,10 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
 
 
 def _merge(below: dict[str, Any], typed: dict[str, Any], origin: str) -> CommandLine:
-    import envs
+    from envs.ids import resolve
 
     named = {name: field.default for name, field in FIELDS.items()} | below | typed
-    environment = envs.resolve(
+    environment = resolve(
         named["env_name"],
         env_kwargs=parse_pairs(named["env_kwargs"]),
         obs_mode=named["obs_mode"],

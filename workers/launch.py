@@ -30,14 +30,14 @@ def warm_up(arguments: Sequence[str]) -> None:
 def launch(arguments: Sequence[str]) -> int:
     """Trains as `arguments` say; returns the exit code."""
     warm_up(arguments)
-    import envs
+    from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
     from workers.run_folder import RunFolderError
 
     debug = "--debug" in arguments
     try:
         return _train(arguments)
-    except (UsageError, envs.EnvironmentProblem) as problem:
+    except (UsageError, EnvironmentProblem) as problem:
         code, sentence = 2, str(problem)
     except (CheckpointError, RunFolderError, ValueError, OSError) as problem:
         code, sentence = 1, str(problem)
@@ -63,7 +63,7 @@ def _train(arguments: Sequence[str]) -> int:
     from workers.supervisor import Supervisor
 
     folder = folder or RunFolder.create(
-        run_dir=config.run_dir, parent=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
+        run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
     )
     context = get_context(config.start_method)
     run = Run(
@@ -96,7 +96,7 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str,
     from workers import checkpoint
     from workers.run_folder import RunFolder
 
-    folder = RunFolder.open(resume, parent=log_dir or Config.log_dir)
+    folder = RunFolder.open(resume, log_dir=log_dir or Config.log_dir)
     _, state, warnings = checkpoint.latest(folder.checkpoints)
     saved = json.loads(json.dumps(state["config"]))
     line = parse(arguments, resumed={name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})

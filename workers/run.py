@@ -12,8 +12,9 @@ import gymnasium
 import numpy as np
 import torch
 
-import envs
-from envs import ResolvedId, SharedNormaliser
+from envs.ids import ResolvedId
+from envs.make import check_spaces, make
+from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
 from shared_optim.memory import SharedTensor
 from workers.config import Config
@@ -27,9 +28,9 @@ CARRIED_COUNTERS = ("steps", "updates", "episodes", "segments", "dropped_gradien
 
 
 def look_at(environment: ResolvedId, config: Config) -> Spaces:
-    """Makes the environment once, before any worker does. envs.EnvironmentProblem in one sentence."""
-    env = envs.make(environment, training=True, max_episode_length=config.max_episode_length)
-    envs.check_spaces(env)
+    """Makes the environment once, before any worker does. EnvironmentProblem in one sentence."""
+    env = make(environment, training=True, max_episode_length=config.max_episode_length)
+    check_spaces(env)
     assert env.observation_space.shape is not None
     assert isinstance(env.action_space, gymnasium.spaces.Discrete)
     spaces = Spaces(tuple(env.observation_space.shape), environment.observation, int(env.action_space.n))
@@ -159,7 +160,7 @@ def versions() -> dict[str, str]:
     """The versions that a result depends on."""
     return {
         "python": sys.version.split()[0],
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "gymnasium": gymnasium.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),

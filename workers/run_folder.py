@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-RUNS = Path("runs")
+DEFAULT_LOG_DIR = "runs"
 LATEST = "latest"
 
 _RETRY_SECONDS = 10.0
@@ -47,23 +47,26 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(cls, *, run_dir: str | None, env_name: str, algo: str, seed: int) -> RunFolder:
-        """Make the folder of a new run, named after the run unless `run_dir` says where; RunFolderError if in use."""
+    def create(
+        cls, *, run_dir: str | None, env_name: str, algo: str, seed: int, log_dir: str = DEFAULT_LOG_DIR
+    ) -> RunFolder:
+        """Make the folder of a new run, named after it in `log_dir` unless `run_dir` says where; RunFolderError if in use."""
+        runs = Path(log_dir).expanduser()
         try:
-            path = _claim(Path(run_dir).expanduser()) if run_dir else _claim_named(env_name, algo, seed)
+            path = _claim(Path(run_dir).expanduser()) if run_dir else _claim_named(runs, env_name, algo, seed)
         except OSError as error:
-            place = run_dir or str(RUNS)
+            place = run_dir or log_dir
             raise RunFolderError(
                 f"The run folder {place!r} cannot be made ({reason(error)}); pass a writable place with --run-dir."
             ) from error
-        _point_latest_to(path)
+        _point_latest_to(path, runs)
         return cls(path)
 
     @classmethod
-    def open(cls, path_or_auto: str) -> RunFolder:
-        """Find the folder of an earlier run, or the newest one under runs/ for "auto"; RunFolderError if none."""
+    def open(cls, path_or_auto: str, *, log_dir: str = DEFAULT_LOG_DIR) -> RunFolder:
+        """Find the folder of an earlier run, or the newest one in `log_dir` for "auto"; RunFolderError if none."""
         if path_or_auto == "auto":
-            return cls(_newest_run())
+            return cls(_newest_run(Path(log_dir).expanduser()))
         path = Path(path_or_auto).expanduser()
         if not path.is_dir():
             raise RunFolderError(
@@ -230,13 +233,13 @@ def _claim(path: Path) -> Path:
     return path
 
 
-def _claim_named(env_name: str, algo: str, seed: int) -> Path:
-    RUNS.mkdir(parents=True, exist_ok=True)
+def _claim_named(runs: Path, env_name: str, algo: str, seed: int) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
     safe_env = re.sub(r"[^\w.+-]", "-", env_name).strip(".-") or "env"
     base = f"{safe_env}_{algo}_s{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
     suffix = 1
     while True:
-        path = RUNS / (base if suffix == 1 else f"{base}-{suffix}")
+        path = runs / (base if suffix == 1 else f"{base}-{suffix}")
         try:
             path.mkdir()
         except FileExistsError:
@@ -255,14 +258,14 @@ def _is_run(path: Path) -> bool:
     return (path / "checkpoints").is_dir()
 
 
-def _newest_run() -> Path:
-    latest = RUNS / LATEST
+def _newest_run(parent: Path) -> Path:
+    latest = parent / LATEST
     if _is_run(latest):
         return _follow(latest) if latest.is_symlink() else latest
     # No link where symlinks need a privilege (Windows): the folders' own times have to do.
-    runs = [path for path in RUNS.iterdir() if _is_run(path)] if RUNS.is_dir() else []
+    runs = [path for path in parent.iterdir() if _is_run(path)] if parent.is_dir() else []
     if not runs:
-        raise RunFolderError(f"There is no earlier run under {RUNS}/; start a new one without --resume.")
+        raise RunFolderError(f"There is no earlier run under {parent}/; start a new one without --resume.")
     return max(runs, key=lambda path: ((path / "checkpoints").stat().st_mtime, path.name))
 
 
@@ -270,15 +273,15 @@ def _follow(link: Path) -> Path:
     return link.parent / os.readlink(link)
 
 
-def _point_latest_to(path: Path) -> None:
-    """Let runs/latest point to a new run under runs/; a convenience, so a failure is no error."""
-    if path.absolute().parent != RUNS.absolute():
+def _point_latest_to(path: Path, runs: Path) -> None:
+    """Let `latest` in `runs` point to a new run there; a convenience, so a failure is no error."""
+    if path.absolute().parent != runs.absolute():
         return
-    link = temporary_path(RUNS / LATEST)
+    link = temporary_path(runs / LATEST)
     with contextlib.suppress(OSError, NotImplementedError):
         link.unlink(missing_ok=True)
         link.symlink_to(path.name, target_is_directory=True)
-        os.replace(link, RUNS / LATEST)
+        os.replace(link, runs / LATEST)
 
 
 def _sync_directory(directory: Path) -> None:

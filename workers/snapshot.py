@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from a3c.model import ActorCritic
-from envs import ResolvedId, SharedNormaliser
+from envs.ids import ResolvedId
+from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
 from workers.config import Config
 from workers.recipes import Spaces, build_model

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import envs
-from envs import EnvironmentBatch, ResolvedId, SharedNormaliser
+from envs.batch import EnvironmentBatch
+from envs.ids import ResolvedId
+from envs.make import make
+from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters, clip_norm_
 from shared_optim.memory import SharedTensor
 from workers.actor import Actor
@@ -76,7 +78,7 @@ class Trainer:
         self._algorithm = build_algorithm(config)
         self._exchange = build_exchange(config, parameters=memory.parameters.tensor, statistics=memory.statistics.tensor)
         environments = [
-            envs.make(task.environment, training=True, max_episode_length=config.max_episode_length) for _ in env_seeds
+            make(task.environment, training=True, max_episode_length=config.max_episode_length) for _ in env_seeds
         ]
         batch = EnvironmentBatch(environments, seeds=env_seeds)
         self._actor = Actor(
