@@ -12,7 +12,9 @@ from workers.process import limit_threads
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of enjoy.py."""
-    parser = argparse.ArgumentParser(prog="enjoy.py", description="Plays a trained policy and prints its scores.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="enjoy.py", description="Plays a trained policy and prints its scores.", allow_abbrev=False
+    )
     parser.add_argument("--run-dir", help="a run's folder: plays its best policy, or its newest checkpoint")
     parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
     parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
@@ -79,9 +81,7 @@ def play(options: argparse.Namespace) -> None:
     lengths: list[int] = []
     for episode in range(options.episodes):
         frames: list[Any] | None = [] if video is not None and episode == 0 else None
-        env = make(
-            environment, training=False, max_episode_length=config.max_episode_length, render=frames is not None
-        )
+        env = make(environment, training=False, max_episode_length=config.max_episode_length, render=frames is not None)
         played = play_episodes(
             model,
             [env],

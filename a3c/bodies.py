@@ -15,12 +15,14 @@ class SmallConv(nn.Module):
     def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
         super().__init__()
         channels = [observation_shape[0], 32, 32, 32, 32]
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels))
+        layers = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)]
+        self.convolutions = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]()
         height, width = (math.ceil(size / 16) for size in observation_shape[1:])
         self.output_size = 32 * height * width
-        for layer in self.convolutions:
+        for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,17 +38,16 @@ class NatureConv(nn.Module):
     def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
         super().__init__()
         channels, height, width = observation_shape
-        self.convolutions = nn.ModuleList(
-            [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
-        )
+        layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
+        self.convolutions = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]()
-        for layer in self.convolutions:
+        for layer in layers:
             (kernel, _), (stride, _) = layer.kernel_size, layer.stride
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
         self.output_size = 512
         self.linear = nn.Linear(64 * height * width, self.output_size)
-        for layer in (*self.convolutions, self.linear):
-            orthogonal_(layer, math.sqrt(2))
+        for weighted in (*layers, self.linear):
+            orthogonal_(weighted, math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, 512]."""

@@ -27,7 +27,7 @@ class LSTM(nn.Module):
         # The input half of the gates has no recurrence: one matrix product for the whole segment.
         gates = nn.functional.linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
         h, c = state.chunk(2, dim=-1)
-        outputs: Tensor = _LSTMUnroll.apply(gates, cell.weight_hh, h, c, ~starts)
+        outputs: Tensor = _LSTMUnroll.apply(gates, cell.weight_hh, h, c, ~starts)  # type: ignore[no-untyped-call]
         return outputs
 
 
@@ -58,7 +58,7 @@ class _LSTMUnroll(torch.autograd.Function):
             c = torch.addcmul(f * c_before[t], i, g)
             torch.tanh(c, out=tanh_c[t])
             h = torch.mul(o, tanh_c[t], out=outputs[t])
-        ctx.save_for_backward(gates, weight, h_before, c_before, tanh_c, keep)  # type: ignore[attr-defined]
+        ctx.save_for_backward(gates, weight, h_before, c_before, tanh_c, keep)
         return outputs
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -98,9 +99,7 @@ def _resolve_atari(
         raise EnvironmentProblem(f"obs_type={obs_type} cannot be passed on: choose the observation mode instead.")
     ram = alias.ram or obs_type == "ram"
     if ram and obs_mode not in ("auto", "ram"):
-        raise EnvironmentProblem(
-            f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}."
-        )
+        raise EnvironmentProblem(f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}.")
     observation = _choose_observation(obs_mode, ram=ram, no_frameskip="NoFrameskip" in alias.id)
     skip = kwargs["frameskip"] = _frameskip({**spec.kwargs, **kwargs}["frameskip"])
     note = alias.note
@@ -132,9 +131,9 @@ def _frameskip(value: Any) -> int | tuple[int, int]:
 
 
 def _unknown(name: str, registered: Mapping[str, Any]) -> str:
-    stem = name.removesuffix("-v5")
-    if name.endswith("-v5") and f"ALE/{stem}-v5" in registered:
-        return f"Unknown environment {name}: did you mean ALE/{stem}-v5?"
+    game = re.sub(r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)  # many games have no other id than ALE/
+    if game != name and f"ALE/{game}-v5" in registered:
+        return f"Unknown environment {name}: did you mean ALE/{game}-v5?"
     by_lower_case = {id_.lower(): id_ for id_ in registered}
     nearest = [by_lower_case[id_] for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)]
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
@@ -144,6 +143,4 @@ def _import_failure(module: str, error: Exception) -> str:
     if module == "shimmy":
         return "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
     reason = " ".join(str(error).split())
-    return (
-        f"The module {module} could not be imported ({type(error).__name__}: {reason}): check its name and PYTHONPATH."
-    )
+    return f"The module {module} could not be imported ({type(error).__name__}: {reason}): check its name and PYTHONPATH."

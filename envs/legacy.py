@@ -47,11 +47,7 @@ _RENAMED = {
 
 def describe_emulation(*, frameskip: int | tuple[int, int], sticky: float) -> str:
     """One phrase for how the emulator repeats actions; `frameskip` (low, high) is half open, as in the ALE."""
-    skip = (
-        f"frameskip {frameskip}"
-        if isinstance(frameskip, int)
-        else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
-    )
+    skip = f"frameskip {frameskip}" if isinstance(frameskip, int) else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
     return f"{skip} and {f'sticky actions {sticky:g}' if sticky else 'no sticky actions'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import warnings
@@ -18,6 +19,7 @@ from envs.screen import GreyScreen
 from envs.vectors import Ram, Vector
 
 STACK84_SKIP = 4
+NOOP_FRAMES = 30
 
 _SUPPORTED = "Atari games, vectors of numbers, and discrete, dictionary or tuple observations that can be flattened"
 
@@ -27,7 +29,8 @@ def make(
 ) -> gym.Env[Any, Any]:
     """Make the environment: uint8 [1, 42, 42] or [4, 84, 84], float32 [128] (RAM) or [D] observations.
 
-    Training clips Atari rewards and ends stack84 episodes with each life; evaluation plays whole games, raw rewards.
+    Training clips Atari rewards and ends stack84 episodes with each life; evaluation plays whole games, raw rewards,
+    from random no-op starts where the emulator itself has no randomness.
     `info["episode"]` has the raw return and agent steps of a game, `max_episode_length` (agent steps) truncates it.
     Raises EnvironmentProblem.
     """
@@ -56,16 +59,20 @@ def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:
     """The rate at which one rendered frame per agent step plays at natural speed."""
     if resolved.family != "atari":
         return float(env.metadata.get("render_fps") or 30)
-    skip = base_frameskip(resolved)
-    if resolved.observation == "stack84" and skip == 1:
-        skip = STACK84_SKIP
-    return 60.0 / (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2)
+    if resolved.observation == "stack84" and base_frameskip(resolved) == 1:
+        return 60.0 / STACK84_SKIP
+    return 60.0 / _mean_skip(resolved)
 
 
 def default_gl() -> None:
     """Let MuJoCo render through EGL on a Linux without a display, unless MUJOCO_GL says otherwise."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _mean_skip(resolved: ResolvedId) -> float:
+    skip = base_frameskip(resolved)
+    return skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2
 
 
 def _make_base(resolved: ResolvedId, *, render: bool) -> gym.Env[Any, Any]:
@@ -101,6 +108,9 @@ def _wrap_atari(
     skips_here = stack84 and base_frameskip(resolved) == 1
     if stack84:
         env = NoopReset(env)
+    elif not training and ale.getFloat("repeat_action_probability") == 0:
+        # Nothing in the emulator is random: without this, a greedy policy would play one game over and over.
+        env = NoopReset(env, noop_max=max(1, NOOP_FRAMES // math.ceil(_mean_skip(resolved))))
     if skips_here:
         env = MaxAndSkip(env, skip=STACK84_SKIP, screen=screen)
     env = _count(env, max_episode_length)
@@ -137,12 +147,8 @@ def _failure(resolved: ResolvedId, error: Exception) -> str:
         return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
     if isinstance(error, gym.error.DependencyNotInstalled):
         return f"{resolved.id} needs more packages: {reason}."
-    given = (
-        f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}" if resolved.kwargs else ""
-    )
-    return (
-        f"{resolved.id} could not be made{given} ({reason}): check its keyword arguments and what it needs installed."
-    )
+    given = f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}" if resolved.kwargs else ""
+    return f"{resolved.id} could not be made{given} ({reason}): check its keyword arguments and what it needs installed."
 
 
 def _quieten_mujoco() -> None:

@@ -32,7 +32,7 @@ class FlatParameters:
         return self._gradient
 
     def _views(self, vector: Tensor) -> list[Tensor]:
-        pieces = vector.split([parameter.numel() for parameter in self._parameters])
+        pieces = torch.split(vector, [parameter.numel() for parameter in self._parameters])
         return [_view_as(piece, parameter) for piece, parameter in zip(pieces, self._parameters, strict=True)]
 
 

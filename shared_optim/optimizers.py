@@ -41,7 +41,7 @@ class SharedAdam:
         self._optimizer = torch.optim.Adam([self._parameters], betas=betas, eps=eps, amsgrad=amsgrad, fused=True)
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 2 + amsgrad]
         state = self._optimizer.state[self._parameters]
-        state.update(zip(names, statistics[:-1].split(P), strict=True), step=statistics[-1])
+        state.update(zip(names, torch.split(statistics[:-1], P), strict=True), step=statistics[-1])
 
     def step(self, gradient: Tensor, *, learning_rate: float) -> None:
         """m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; θ ← θ - η m̂ / (√v̂ + ε)."""

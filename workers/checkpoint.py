@@ -192,8 +192,7 @@ def _verify(path: Path, data: bytes, *, require_digest: bool) -> None:
 def _refuse_newer(path: Path, version: int) -> None:
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} has format {version}, newer than this program's {FORMAT_VERSION}; "
-            "update the program."
+            f"The checkpoint {str(path)!r} has format {version}, newer than this program's {FORMAT_VERSION}; update the program."
         )
 
 

@@ -54,8 +54,7 @@ class Console:
         """Print one evaluation in the words that scripts have parsed since the first A3C programs."""
         clock = "{:02d}h {:02d}m {:02d}s".format(*_hours_minutes_seconds(seconds))
         self._print(
-            f"Time {clock}, num steps {steps}, FPS {fps:.0f}, episode reward {round(float(reward), 3)}, "
-            f"episode length {length}"
+            f"Time {clock}, num steps {steps}, FPS {fps:.0f}, episode reward {round(float(reward), 3)}, episode length {length}"
         )
 
     def banner(self, rows: Sequence[tuple[str, str]]) -> None:

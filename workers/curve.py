@@ -89,9 +89,7 @@ def _draw_evaluations(axes: Axes, evaluations: list[Evaluation]) -> bool:
     axes.plot(steps, means, color=_EVAL_COLOUR, linewidth=2.0, marker="o", markersize=size, label="evaluation, mean")
     best = int(np.argmax(means))
     axes.plot(steps[best], means[best], "*", color=_EVAL_COLOUR, markersize=16, markeredgecolor="white", zorder=5)
-    axes.annotate(
-        f"best {means[best]:.4g}", (steps[best], means[best]), xytext=(0, 12), textcoords="offset points", ha="center"
-    )
+    axes.annotate(f"best {means[best]:.4g}", (steps[best], means[best]), xytext=(0, 12), textcoords="offset points", ha="center")
     return True
 
 

@@ -1,5 +1,6 @@
 """The test worker: plays snapshots of the shared policy, keeps the best one, records video and draws the curve."""
 
+import contextlib
 import faulthandler
 import os
 import time
@@ -15,6 +16,7 @@ from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers import checkpoint
 from workers.config import Config
+from workers.curve import draw_curve
 from workers.play import Episodes, Frame, play_episodes
 from workers.process import prepare_child
 from workers.recipes import Spaces
@@ -34,6 +36,7 @@ class EvaluatorTask:
     spaces: Spaces
     memory: SharedMemory
     folder: RunFolder
+    title: str
     best_mean: float  # -inf before the first evaluation
     episodes_done: int
 
@@ -43,6 +46,7 @@ class Evaluation:
     """What the test worker reports."""
 
     steps: int
+    seconds: float  # since the test worker started
     returns: list[float]
     lengths: list[int]
     is_best: bool
@@ -67,16 +71,17 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
 
 
 def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
-    """Answers "evaluate" at once, ends on "stop", and evaluates by itself when the interval is over."""
+    """Evaluates when the interval is over, or at once when told to; draws the curve when its report was filed."""
     due = time.monotonic() + interval
     while True:
         wait = max(0.0, due - time.monotonic()) if interval else None
-        message = pipe.recv() if pipe.poll(wait) else None
-        if message == "stop":
-            return
+        if pipe.poll(wait):
+            pipe.recv()
         evaluation = evaluator.evaluate()
         if evaluation is not None:
             pipe.send(evaluation)
+            pipe.recv()  # it is filed: the curve can be drawn with it
+            evaluator.draw_curve()
         due = time.monotonic() + interval
 
 
@@ -90,13 +95,12 @@ class Evaluator:
         self._best_mean, self._episodes_done = task.best_mean, task.episodes_done
         self._next_video = task.episodes_done
         self._warning: str | None = None
+        self._began = time.monotonic()
         self._environments = [self._make(render=False) for _ in range(config.eval_episodes)]
         self._camera: Any = None
 
     def _make(self, *, render: bool) -> Any:
-        return make(
-            self._task.environment, training=False, max_episode_length=self._config.max_episode_length, render=render
-        )
+        return make(self._task.environment, training=False, max_episode_length=self._config.max_episode_length, render=render)
 
     def evaluate(self) -> Evaluation | None:
         """One evaluation; None if the run told it to stop meanwhile."""
@@ -141,12 +145,18 @@ class Evaluator:
             self._next_video += self._config.video_interval
         return Evaluation(
             steps=steps,
+            seconds=time.monotonic() - self._began,
             returns=episodes.returns,
             lengths=episodes.lengths,
             is_best=is_best,
             video=video if frames and video.exists() else None,
             warning=self._warning,
         )
+
+    def draw_curve(self) -> None:
+        """Draws what the run has learned so far; a curve that can't be drawn is drawn next time."""
+        with contextlib.suppress(OSError):
+            draw_curve(self._task.folder, title=self._task.title)
 
     def _video_due(self) -> bool:
         return self._config.video_interval > 0 and self._episodes_done >= self._next_video
@@ -174,5 +184,3 @@ class Evaluator:
             action()
         except Exception as problem:  # a full disk, say; training goes on
             self._warning = f"could not {what}: {problem}"
-
-

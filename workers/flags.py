@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from workers.config import GROUPS, Config, flag_name
 from workers.presets import preset
 
-FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+FIELDS: dict[str, Any] = {field.name: field for field in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)
 
 
@@ -71,7 +71,8 @@ def _help(name: str, made: dict[str, Any]) -> str:
     shown = "" if default in (None, ()) else f" (default: {_words(default)}"
     if name in made and made[name] != default:
         shown = (shown + "; " if shown else " (") + f"preset: {_words(made[name])}"
-    return (FIELDS[name].metadata["help"] + shown + (")" if shown else "")).replace("%", "%%")
+    text: str = FIELDS[name].metadata["help"] + shown + (")" if shown else "")
+    return text.replace("%", "%%")
 
 
 def _words(value: Any) -> str:
@@ -91,7 +92,7 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
     group = parser._action_groups[0]
     for name, field in FIELDS.items():
         metadata = field.metadata
-        group = groups.get(metadata.get("group"), group)
+        group = groups.get(metadata.get("group", ""), group)
         names = (flag_name(field), *metadata["aliases"])
         options: dict[str, Any] = {"dest": name, "help": _help(name, made_by_preset)}
         if TYPES[name] is bool:

@@ -66,9 +66,7 @@ def _train(arguments: Sequence[str]) -> int:
         run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
     )
     context = get_context(config.start_method)
-    run = Run(
-        config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state
-    )
+    run = Run(config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state)
     folder.checkpoints.mkdir(exist_ok=True)
     write_json(folder.config, run.description() | {"origins": line.origins})
     with open(folder.command, "a") as file:
@@ -137,7 +135,10 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
         (config.algo, f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {cores} cores"),
         ("env", f"{config.env_name}   observations {shape} ({run.spaces.observation})   {run.spaces.num_actions} actions"),
         ("model", f"{type(run.model.body).__name__}{core}   {run.num_parameters:,} parameters   preset {config.preset}"),
-        ("learning", f"shared {config.optimizer}, lr {config.lr:g}, segments of {config.num_steps} steps x {config.envs_per_process}"),
+        (
+            "learning",
+            f"shared {config.optimizer}, lr {config.lr:g}, {config.num_steps} steps x {config.envs_per_process} a segment",
+        ),
         ("workers", f"{config.num_processes}, each with {config.envs_per_process} environments"),
         ("run", f"{run.folder.path}{'   (resumed at ' + format(run.start_steps, ',') + ' steps)' if resumed else ''}"),
         ("stops at", " or ".join(stops) + "   (Ctrl-C saves and stops)"),

@@ -1,5 +1,6 @@
 """The pool of child processes: starts them, sees them die or hang, replaces them, ends them."""
 
+import contextlib
 import multiprocessing
 import signal
 import sys
@@ -41,19 +42,15 @@ class Child:
     def messages(self) -> list[Any]:
         """What it has sent and nobody has read."""
         result = []
-        try:
+        with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
                 result.append(self.pipe.recv())
-        except (EOFError, OSError):
-            pass
         return result
 
     def send(self, message: Any) -> None:
         """Sends, unless it is gone."""
-        try:
+        with contextlib.suppress(OSError):
             self.pipe.send(message)
-        except OSError:
-            pass
 
     def cause_of_death(self) -> str:
         """Its exit in words."""
@@ -68,7 +65,8 @@ class Child:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-        self.pipe.close()
+        with contextlib.suppress(OSError):
+            self.pipe.close()
 
 
 class WorkerPool:
@@ -78,7 +76,6 @@ class WorkerPool:
         self,
         *,
         start: Callable[[int, int], Child],
-        num_workers: int,
         heartbeats: Callable[[], Any],
         timeout: float,
         max_restarts: int,
@@ -91,9 +88,14 @@ class WorkerPool:
         self._start, self._heartbeats, self._timeout = start, heartbeats, timeout
         self._max_restarts, self._tell = max_restarts, tell
         self.restarts = 0
+        self.children: list[Child] = []
+
+    def start(self, num_workers: int) -> None:
+        """Starts the workers."""
         self._failed_starts = [0] * num_workers
+        for worker in range(num_workers):
+            self.children.append(self._start(worker, 0))
         self._looked = self._grace = time.monotonic()
-        self.children = [start(worker, 0) for worker in range(num_workers)]
 
     @property
     def alive(self) -> int:

@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-ATARI_FRAME = {
+ATARI_FRAME: dict[str, Any] = {
     "recurrent": "lstm",
     "hidden_size": 256,
     "activation": "relu",
     "gae_lambda": 0.95,
 }
-ATARI_STACK = {"hidden_size": 512, "gae_lambda": 0.95}
-VECTOR = {"activation": "tanh", "hidden_size": 64, "gae_lambda": 0.95}
-CLASSIC = {
+ATARI_STACK: dict[str, Any] = {"hidden_size": 512, "gae_lambda": 0.95}
+VECTOR: dict[str, Any] = {"activation": "tanh", "hidden_size": 64, "gae_lambda": 0.95}
+CLASSIC: dict[str, Any] = {
     "recurrent": "lstm",
     "hidden_size": 256,
     "activation": "elu",

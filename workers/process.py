@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, forkserver, parent_process
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
@@ -49,6 +49,7 @@ def _keep_freed_memory() -> None:
 def _die_with_parent() -> None:
     """Ends this process when its parent is gone, by the kernel on Linux and by a watching thread everywhere."""
     if sys.platform == "linux":
+        _let_fork_server_end()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     parent = parent_process()
     if parent is None:
@@ -59,3 +60,12 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
+
+
+def _let_fork_server_end() -> None:
+    # The fork server, whose death tells the kernel to kill us, lives while anybody holds the pipe to it. Each child is given
+    # an end, to start children of its own, and a stopped child would hold it for ever.
+    held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)  # type: ignore[attr-defined]
+    if held is not None:
+        os.close(held)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]

@@ -55,9 +55,7 @@ _GIF_PIXELS = 256
 class Records:
     """The writer of a run folder's records; one per run, in the process that owns the folder."""
 
-    def __init__(
-        self, folder: RunFolder, *, env_id: str, tensorboard: bool, append: bool, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: RunFolder, *, env_id: str, tensorboard: bool, append: bool, warn: Callable[[str], None]) -> None:
         """Start the records, or go on with them for `append`; `warn` is told once of every file that fails."""
         self._folder = folder
         self._guard = guard = Guard(warn)
@@ -172,9 +170,7 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     timesteps = np.array([steps for steps, _, _ in evaluations], dtype=np.int64)
     whole = not np.isnan(ep_lengths).any()
     buffer = io.BytesIO()
-    np.savez(
-        buffer, timesteps=timesteps, results=results, ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths
-    )
+    np.savez(buffer, timesteps=timesteps, results=results, ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths)
     with replacing(path) as file:
         file.write(buffer.getbuffer())
 

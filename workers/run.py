@@ -58,9 +58,7 @@ class Run:
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.memory = SharedMemory(
             parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
-            statistics=SharedTensor(
-                optimizer_statistics_size(config, self.num_parameters), dtype=torch.float32, context=context
-            ),
+            statistics=SharedTensor(optimizer_statistics_size(config, self.num_parameters), dtype=torch.float32, context=context),
             normaliser=SharedTensor(
                 config.num_processes,
                 SharedNormaliser.row_size(spaces.num_statistics),
@@ -135,7 +133,8 @@ class Run:
     def title(self) -> str:
         """The run in one line."""
         config = self.config
-        return f"{config.env_name}   {config.algo}   {config.num_processes} workers x {config.envs_per_process}   seed {config.seed}"
+        workers = f"{config.num_processes} workers x {config.envs_per_process}"
+        return f"{config.env_name}   {config.algo}   {workers}   seed {config.seed}"
 
     def description(self) -> dict[str, Any]:
         """What config.json holds: every flag, and what they were resolved to."""

@@ -47,9 +47,7 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(
-        cls, *, run_dir: str | None, env_name: str, algo: str, seed: int, log_dir: str = DEFAULT_LOG_DIR
-    ) -> RunFolder:
+    def create(cls, *, run_dir: str | None, env_name: str, algo: str, seed: int, log_dir: str = DEFAULT_LOG_DIR) -> RunFolder:
         """Make the folder of a new run, named after it in `log_dir` unless `run_dir` says where; RunFolderError if in use."""
         runs = Path(log_dir).expanduser()
         try:
@@ -69,9 +67,7 @@ class RunFolder:
             return cls(_newest_run(Path(log_dir).expanduser()))
         path = Path(path_or_auto).expanduser()
         if not path.is_dir():
-            raise RunFolderError(
-                f"There is no run folder {path_or_auto!r}; pass the folder of an earlier run or 'auto'."
-            )
+            raise RunFolderError(f"There is no run folder {path_or_auto!r}; pass the folder of an earlier run or 'auto'.")
         if not _is_run(path):
             raise RunFolderError(
                 f"{path_or_auto!r} is not a run folder (it has no checkpoints/); pass the folder of an earlier run."

@@ -11,7 +11,7 @@ import numpy as np
 from workers import checkpoint
 from workers.console import Console
 from workers.curve import draw_curve
-from workers.evaluator import Evaluation, EvaluatorTask, run_evaluator
+from workers.evaluations import Evaluations
 from workers.interrupts import Interrupts
 from workers.pool import Child, NothingWorks, TooManyFailures, WorkerPool
 from workers.records import Records
@@ -22,8 +22,6 @@ from workers.trainer import Task, run_worker
 STATUS_INTERVAL = 2.0
 SAVE_DIR_INTERVAL = 10.0
 STOPPING_PATIENCE = 4.0
-FINAL_EVALUATION_PATIENCE = 180.0
-MAX_EVALUATOR_FAILURES = 3
 
 
 class Failure(Exception):
@@ -33,33 +31,18 @@ class Failure(Exception):
 class Supervisor:
     """Starts the processes, watches them, writes everything down, and ends the run for one of its reasons."""
 
-    def __init__(
-        self, run: Run, *, context: BaseContext, records: Records, console: Console, interrupts: Interrupts
-    ) -> None:
+    def __init__(self, run: Run, *, context: BaseContext, records: Records, console: Console, interrupts: Interrupts) -> None:
         self._run, self._config, self._context = run, run.config, context
         self._records, self._console, self._interrupts = records, console, interrupts
         self._reporter = Reporter(run.memory.progress, elapsed=run.elapsed, recent=run.recent)
-        self._last_evaluation: Evaluation | None = None
-        self._best_mean, self._evaluated_episodes = run.best_mean, run.evaluated_episodes
-        self._evaluator_failures = 0
         self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()
 
     def run(self) -> int:
         """Trains; returns the exit code."""
-        self._status("starting")
-        self._evaluator = self._start_evaluator()
-        pool = WorkerPool(
-            start=self._start_worker,
-            num_workers=self._config.num_processes,
-            heartbeats=lambda: self._run.memory.progress.column("heartbeat"),
-            timeout=self._config.worker_timeout,
-            max_restarts=self._config.max_restarts,
-            tell=self._tell_failure,
-        )
-        self._pool = pool
         try:
+            self._start()
             return self._end(self._watch())
         except (Failure, NothingWorks, TooManyFailures) as problem:
             return self._give_up(str(problem), 3 if isinstance(problem, TooManyFailures) else 1)
@@ -69,6 +52,25 @@ class Supervisor:
             return self._interrupts.exit_code
         finally:
             self._end_children(patience=0.0)
+
+    def _start(self) -> None:
+        self._pool = WorkerPool(
+            start=self._start_worker,
+            heartbeats=lambda: self._run.memory.progress.column("heartbeat"),
+            timeout=self._config.worker_timeout,
+            max_restarts=self._config.max_restarts,
+            tell=self._tell_failure,
+        )
+        self._evaluations = Evaluations(
+            self._run,
+            context=self._context,
+            records=self._records,
+            console=self._console,
+            reporter=self._reporter,
+            warn=self._warn,
+        )
+        self._status("starting")
+        self._pool.start(self._config.num_processes)
 
     def _start_worker(self, worker: int, restarts: int) -> Child:
         run = self._run
@@ -83,25 +85,12 @@ class Supervisor:
         )
         return Child(target=run_worker, task=task, name=f"worker {worker}", context=self._context)
 
-    def _start_evaluator(self) -> Child:
-        run = self._run
-        task = EvaluatorTask(
-            config=run.config,
-            environment=run.environment,
-            spaces=run.spaces,
-            memory=run.memory,
-            folder=run.folder,
-            best_mean=self._best_mean,
-            episodes_done=self._evaluated_episodes,
-        )
-        return Child(target=run_evaluator, task=task, name="test worker", context=self._context)
-
     def _watch(self) -> str:
         """Looks after everything until there is a reason to end; returns it."""
         while True:
-            self._pool.wait(0.2, [self._evaluator.pipe])
+            self._pool.wait(0.2, [self._evaluations.pipe])
             self._pool.check(ending=self._reporter.steps >= self._config.num_env_steps)
-            self._listen_to_evaluator()
+            self._evaluations.listen()
             self._report()
             self._save_when_due()
             reason = self._reason_to_end()
@@ -128,14 +117,13 @@ class Supervisor:
             self._write_row()
         if self._is_due("status", STATUS_INTERVAL):
             self._status("running" if self._reporter.steps else "starting")
-        evaluation = self._last_evaluation
         self._console.status(
             seconds=self._reporter.seconds,
             steps=self._reporter.steps,
             steps_target=self._config.num_env_steps,
             steps_per_second=self._reporter.rates()[0],
             train_return_mean=self._reporter.train_return_mean,
-            eval_return_mean=None if evaluation is None else float(np.mean(evaluation.returns)),
+            eval_return_mean=self._evaluations.mean,
             policy_lag=self._reporter.lag_mean,
             workers_ready=self._pool.ready,
             workers=self._config.num_processes,
@@ -145,9 +133,9 @@ class Supervisor:
         row = self._reporter.row()
         if row is None:
             return
-        evaluation = self._last_evaluation
+        evaluation = self._evaluations.last
         if evaluation is not None:
-            row["eval/mean_reward"] = float(np.mean(evaluation.returns))
+            row["eval/mean_reward"] = self._evaluations.mean
             row["eval/mean_ep_length"] = float(np.mean(evaluation.lengths))
         row["workers/alive"], row["workers/restarts"] = self._pool.alive, self._pool.restarts
         self._records.metrics(row)
@@ -161,61 +149,17 @@ class Supervisor:
         return True
 
     def _status(self, state: str, exit_code: int | None = None) -> None:
-        evaluation = self._last_evaluation
+        evaluations = self._evaluations
         self._records.status(
             state=state,
             **self._reporter.status(),
-            eval_return_mean=None if evaluation is None else float(np.mean(evaluation.returns)),
-            eval_steps=None if evaluation is None else evaluation.steps,
-            best_eval_return_mean=None if self._best_mean == -np.inf else self._best_mean,
-            workers_alive=self._pool.alive if hasattr(self, "_pool") else 0,
-            restarts=self._pool.restarts if hasattr(self, "_pool") else 0,
+            eval_return_mean=evaluations.mean,
+            eval_steps=None if evaluations.last is None else evaluations.last.steps,
+            best_eval_return_mean=None if evaluations.best_mean == -np.inf else evaluations.best_mean,
+            workers_alive=self._pool.alive,
+            restarts=self._pool.restarts,
             exit_code=exit_code,
         )
-
-    def _listen_to_evaluator(self) -> None:
-        for message in self._evaluator.messages():
-            if isinstance(message, Evaluation):
-                self._file_evaluation(message)
-                self._evaluator.send("draw")
-            else:
-                self._records.log(message)
-        if not self._evaluator.process.is_alive() and self._evaluator_failures < MAX_EVALUATOR_FAILURES:
-            self._evaluator_failures += 1
-            gone_for_good = self._evaluator_failures == MAX_EVALUATOR_FAILURES
-            then = "no more evaluations, training goes on" if gone_for_good else "replaced, training goes on"
-            self._warn(f"the test worker died ({self._evaluator.cause_of_death()}): {then}")
-            self._evaluator.end(patience=0)
-            self._evaluator = self._start_evaluator()
-            if gone_for_good:
-                self._evaluator.send("stop")
-
-    def _file_evaluation(self, evaluation: Evaluation) -> None:
-        self._last_evaluation = evaluation
-        self._evaluated_episodes += len(evaluation.returns)
-        mean = float(np.mean(evaluation.returns))
-        self._best_mean = max(self._best_mean, mean)
-        self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
-        seconds = self._reporter.seconds
-        self._console.classic(
-            seconds=seconds,
-            steps=evaluation.steps,
-            fps=(evaluation.steps - self._run.start_steps) / max(seconds - self._run.elapsed, 1e-9),
-            reward=mean,
-            length=round(float(np.mean(evaluation.lengths))),
-        )
-        if evaluation.is_best:
-            self._console.line(f"best so far: {self._run.folder.best}")
-        if evaluation.video is not None:
-            self._console.line(f"video: {evaluation.video}")
-            self._show_video(evaluation)
-        if evaluation.warning is not None:
-            self._warn(evaluation.warning)
-
-    def _show_video(self, evaluation: Evaluation) -> None:
-        if self._config.tensorboard and evaluation.video is not None:
-            frames, fps = read_video(evaluation.video)
-            self._records.video(evaluation.video, frames, evaluation.steps, fps)
 
     def _save_when_due(self) -> None:
         config = self._config
@@ -232,8 +176,8 @@ class Supervisor:
         state = run.full_state(
             elapsed=self._reporter.seconds,
             recent=self._reporter.recent,
-            best_mean=self._best_mean,
-            evaluated_episodes=self._evaluated_episodes,
+            best_mean=self._evaluations.best_mean,
+            evaluated_episodes=self._evaluations.episodes_done,
         )
         folder = run.folder.checkpoints
         self._attempt(lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state))
@@ -241,7 +185,12 @@ class Supervisor:
 
     def _save_policy(self) -> None:
         path = self._run.policy_path
-        self._attempt(lambda: (path.parent.mkdir(parents=True, exist_ok=True), checkpoint.save(path, self._run.policy_state())))
+
+        def save() -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(path, self._run.policy_state())
+
+        self._attempt(save)
 
     def _attempt(self, save: Callable[[], Any]) -> None:
         try:
@@ -254,8 +203,6 @@ class Supervisor:
         interrupted = self._interrupts.received is not None
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
         self._run.memory.progress.stop()
-        if interrupted:
-            self._evaluator.send("stop")
         self._pool.end(patience=STOPPING_PATIENCE)
         self._report()
         self._write_row()
@@ -263,26 +210,13 @@ class Supervisor:
         if self._config.save_dir:
             self._save_policy()
         if not interrupted:
-            self._evaluate_once_more()
+            self._evaluations.once_more(interrupted=lambda: self._interrupts.received is not None)
         self._draw_curve()
         self._console.close()
         self._console.line(self._farewell())
         code = self._interrupts.exit_code if interrupted else 0
         self._status("interrupted" if interrupted else "done", exit_code=code)
         return code
-
-    def _evaluate_once_more(self) -> None:
-        before, deadline = self._last_evaluation, time.monotonic() + FINAL_EVALUATION_PATIENCE
-        self._evaluator.send("evaluate")
-        while time.monotonic() < deadline and self._interrupts.received is None:
-            self._evaluator.pipe.poll(0.2)
-            self._listen_to_evaluator()
-            evaluation = self._last_evaluation
-            if evaluation is not before and evaluation is not None and evaluation.steps >= self._reporter.steps:
-                return
-            if self._evaluator_failures >= MAX_EVALUATOR_FAILURES:
-                return
-        self._warn("the last evaluation was given up")
 
     def _give_up(self, reason: str, code: int) -> int:
         self._run.memory.progress.stop()
@@ -296,9 +230,8 @@ class Supervisor:
         return code
 
     def _end_children(self, *, patience: float) -> None:
-        if hasattr(self, "_pool"):
-            self._pool.end(patience=patience)
-        self._evaluator.end(patience=0.0)
+        self._pool.end(patience=patience)
+        self._evaluations.end()
 
     def _draw_curve(self) -> None:
         try:
@@ -308,7 +241,8 @@ class Supervisor:
 
     def _farewell(self) -> str:
         folder: Path = self._run.folder.path
-        best = "" if self._best_mean == -np.inf else f", best evaluation {self._best_mean:.2f}"
+        best_mean = self._evaluations.best_mean
+        best = "" if best_mean == -np.inf else f", best evaluation {best_mean:.2f}"
         trained = f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}"
         return f"{trained}\nplay it:   python enjoy.py --run-dir {folder}\ngo on:     python main.py --resume {folder}"
 
@@ -320,17 +254,3 @@ class Supervisor:
     def _warn(self, text: str) -> None:
         self._console.warn(text)
         self._records.log(f"[warn] {text}")
-
-
-def read_video(path: Path) -> tuple[list[Any], float]:
-    """The RGB frames of a video and its frames per second."""
-    import cv2
-
-    video = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        there, frame = video.read()
-        if not there:
-            break
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    return frames, float(video.get(cv2.CAP_PROP_FPS)) or 30.0

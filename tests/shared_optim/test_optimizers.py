@@ -35,9 +35,10 @@ def test_contributions_1_2_3_4_arrive_as_1_2_3_4():
 @pytest.mark.parametrize("amsgrad", [False, True])
 def test_shared_adam_equals_torch_adam_step_by_step(amsgrad):
     torch.manual_seed(0)
-    mine, reference = torch.randn(P), None
+    mine = torch.randn(P)
     reference = torch.nn.Parameter(mine.clone())
-    adam = SharedAdam(mine, torch.zeros(statistics_size("adam", P, amsgrad=amsgrad)), betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad)
+    statistics = torch.zeros(statistics_size("adam", P, amsgrad=amsgrad))
+    adam = SharedAdam(mine, statistics, betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad)
     other = torch.optim.Adam([reference], betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad, foreach=False, fused=False)
     for k in range(20):
         gradient = torch.randn(P) * (1 + k % 3)

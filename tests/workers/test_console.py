@@ -51,9 +51,7 @@ def test_pipe_has_plain_lines_and_few_of_them() -> None:
     screen.close()
     lines = stream.getvalue().splitlines()
     assert lines[:4] == ["a3c         torch", "run folder  runs/x", "            second", "[warn] worker 5 died"]
-    expected = (
-        "00:01:05  61,440 / 20M steps  1,024 steps/s  train -20.6  eval -21.0  lag 7.4  16/16 workers  5h 24m left"
-    )
+    expected = "00:01:05  61,440 / 20M steps  1,024 steps/s  train -20.6  eval -21.0  lag 7.4  16/16 workers  5h 24m left"
     assert lines[4:] == [expected] * 3
     assert "\x1b" not in stream.getvalue()
     assert "\r" not in stream.getvalue()
@@ -167,8 +165,6 @@ def test_stream_that_breaks_changes_no_exit_code(target: str) -> None:
         if not os.path.exists(target):
             pytest.skip("no /dev/full")
         with open(target, "w") as full:
-            process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=full, stderr=subprocess.PIPE, text=True
-            )
+            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=full, stderr=subprocess.PIPE, text=True)
             errors = process.communicate("go\n", timeout=30)[1]
     assert (process.returncode, errors) == (7, "")

@@ -54,9 +54,7 @@ def test_monitor_has_the_format_of_stable_baselines(folder: RunFolder) -> None:
 
 def test_metrics_csv_and_jsonl(folder: RunFolder) -> None:
     record = start(folder)
-    record.metrics(
-        {STEPS: 123_456_789_012, "time/fps": 1000.5, "train/policy_loss": math.nan, "eval/mean_reward": None}
-    )
+    record.metrics({STEPS: 123_456_789_012, "time/fps": 1000.5, "train/policy_loss": math.nan, "eval/mean_reward": None})
     record.metrics({STEPS: 123_456_789_112, "train/learning_rate": 1e-4})
     lines = folder.metrics_csv.read_text().splitlines()
     assert lines[0] == ",".join(METRICS)

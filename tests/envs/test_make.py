@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+
+from envs.batch import EnvironmentBatch
+from envs.ids import EnvironmentProblem, resolve
+from envs.make import check_spaces, default_gl, frames_per_second, make
+
+
+def test_training_clips_but_reports_the_raw_return_and_whole_games() -> None:
+    env = make(resolve("BreakoutNoFrameskip-v4"), training=True)
+    batch = EnvironmentBatch([env], seeds=[3])
+    batch.reset()
+    rng = np.random.default_rng(0)
+    rewards, lives_lost, finished = 0.0, 0, list[tuple[float, int]]()
+    while not finished:
+        _, finished = batch.step(rng.integers(4, size=1))
+        rewards += float(batch.rewards[0])
+        assert abs(batch.rewards[0]) <= 1
+        lives_lost += int(batch.terminated[0])
+    assert lives_lost == 5
+    (raw_return, length), *_ = finished
+    assert raw_return >= rewards
+    assert length > 20
+    batch.close()
+
+
+def test_clipped_pong_loses_each_point_and_reports_their_sum() -> None:
+    env = make(resolve("PongDeterministic-v4"), training=True)
+    env.reset(seed=0)
+    total, info = 0.0, dict[str, Any]()
+    while "episode" not in info:
+        _, reward, terminated, truncated, info = env.step(0)
+        total += float(reward)
+    assert (terminated, truncated) == (True, False)
+    assert info["episode"]["r"] == total == -21.0
+    env.close()
+
+
+def test_evaluation_plays_whole_raw_games_and_fires_for_the_player() -> None:
+    env = make(resolve("BreakoutNoFrameskip-v4"), training=False)
+    _, info = env.reset(seed=0)
+    steps = 0
+    terminated = truncated = False
+    while not (terminated or truncated):
+        _, _, terminated, truncated, info = env.step(0)  # never presses FIRE itself
+        steps += 1
+    assert terminated
+    assert info["lives"] == 0
+    assert info["episode"]["l"] > steps  # the opening's steps count too
+    assert steps < 1000
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["PongDeterministic-v4", "PongNoFrameskip-v4", "CartPole-v1"])
+def test_max_episode_length_truncates_after_agent_steps(name: str) -> None:
+    env = make(resolve(name), training=True, max_episode_length=5)
+    env.reset(seed=0)
+    outcomes = []
+    for action in (0, 1, 0, 1, 0):
+        _, _, terminated, truncated, info = env.step(action)
+        outcomes.append((terminated, truncated))
+        if truncated:
+            break
+    assert outcomes[-1] == (False, True)
+    assert info["episode"]["l"] == 5
+    env.close()
+
+
+def test_seeds_repeat_a_game_exactly() -> None:
+    def play(seed: int) -> Any:
+        env = make(resolve("PongNoFrameskip-v0"), training=True)
+        observation, _ = env.reset(seed=seed)
+        frames = [observation] + [env.step(i % 6)[0] for i in range(30)]
+        env.close()
+        return np.stack(frames)
+
+    np.testing.assert_array_equal(play(1), play(1))
+    assert (play(1) != play(2)).any()
+
+
+class Odd(gym.Env[Any, Any]):
+    def __init__(self, space: Any, actions: Any = None) -> None:
+        self.observation_space = space
+        self.action_space = actions or Discrete(2)
+
+    def reset(self, **kwargs: Any) -> Any:
+        return self.observation_space.sample(), {}
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = gym.envs.registration.EnvSpec("Odd-v0", entry_point=lambda **kwargs: Odd(**kwargs))
+    monkeypatch.setitem(gym.registry, "Odd-v0", spec)
+    return lambda space, actions=None: resolve("Odd-v0", env_kwargs={"space": space, "actions": actions})
+
+
+def test_dictionaries_are_flattened_and_pictures_refused(odd: Any) -> None:
+    resolved = odd(Dict(where=Box(-1, 1, (2, 3)), what=Discrete(4)))
+    env = make(resolved, training=True)
+    observation, _ = env.reset()
+    assert (observation.shape, observation.dtype) == ((10,), np.float32)
+    with pytest.raises(EnvironmentProblem, match="is not supported: use Atari games, vectors"):
+        make(odd(Box(0, 255, (64, 64, 3), np.uint8)), training=True)
+
+
+def test_only_discrete_actions(odd: Any) -> None:
+    check_spaces(make(resolve("CartPole-v1"), training=True))
+    with pytest.raises(EnvironmentProblem, match=r"Pendulum-v1 has Box actions, which are not supported yet"):
+        check_spaces(make(resolve("Pendulum-v1"), training=True))
+    with pytest.raises(EnvironmentProblem, match="must start at 0"):
+        check_spaces(make(odd(Discrete(2), Discrete(2, start=1)), training=True))
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "ALE/Pong-v5"])
+def test_bad_keyword_arguments_are_one_sentence(name: str) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"could not be made with .*: check its keyword arguments") as problem:
+        make(resolve(name, env_kwargs={"nonsense": 1}), training=True)
+    assert "\n" not in str(problem.value)
+
+
+def test_atari_renders_and_frame_rates() -> None:
+    resolved = resolve("PongDeterministic-v4")
+    env = make(resolved, training=False, render=True)
+    env.reset(seed=0)
+    picture: Any = env.render()
+    assert picture.shape == (210, 160, 3)
+    assert frames_per_second(env, resolved) == 15
+    env.close()
+    resolved = resolve("CartPole-v1")
+    assert frames_per_second(make(resolved, training=False), resolved) == 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL is Linux's way")
+def test_default_gl_only_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    default_gl()
+    assert "MUJOCO_GL" not in os.environ
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    default_gl()
+    assert os.environ["MUJOCO_GL"] == "osmesa"
+    monkeypatch.delenv("MUJOCO_GL")
+    default_gl()
+    assert os.environ["MUJOCO_GL"] == "egl"
+
+
+def test_half_cheetah_leaves_no_log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(resolve("HalfCheetah-v5"), training=True).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    program = "import sys, envs, envs.ids; print({'torch', 'cv2', 'gymnasium', 'ale_py', 'numpy'} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
+
+
+def test_evaluations_of_a_deterministic_emulator_start_differently():
+    resolved = resolve("PongDeterministic-v4")
+    for training, expected in ((False, True), (True, False)):
+        env = make(resolved, training=training)
+        starts = {
+            env.reset(seed=seed)[0].tobytes() + bytes([env.unwrapped.ale.getEpisodeFrameNumber() % 256]) for seed in range(8)
+        }
+        env.close()
+        assert (len(starts) > 1) is expected

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.ids import resolve
+from envs.make import make
+
+Policy = Callable[[list[Any]], int]
+
+
+def mean_return(name: str, policy: Policy, *, episodes: int = 200) -> float:
+    """`policy` sees all observations of the episode so far."""
+    env = make(resolve(f"envs.toys:{name}"), training=True)
+    returns = []
+    env.reset(seed=0)
+    for _ in range(episodes):
+        seen, ended, info = [env.reset()[0]], False, dict[str, Any]()
+        while not ended:
+            observation, _, terminated, truncated, info = env.step(policy(seen))
+            assert observation in env.observation_space
+            seen.append(observation)
+            ended = terminated or truncated
+        returns.append(info["episode"]["r"])
+    return float(np.mean(returns))
+
+
+def test_recall_needs_memory() -> None:
+    assert mean_return("Recall-v0", lambda seen: int(seen[0][1])) == 1.0
+    assert abs(mean_return("Recall-v0", lambda seen: 1)) < 0.2
+    env = make(resolve("envs.toys:Recall-v0"), training=True)
+    after_cue = set()
+    for seed in range(8):
+        env.reset(seed=seed)
+        after_cue.add(tuple(tuple(env.step(0)[0].tolist()) for _ in range(3)))
+    assert after_cue == {((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0))}
+
+
+def test_bandit_optimum_is_five() -> None:
+    assert mean_return("Bandit-v0", lambda seen: int(seen[-1].argmax())) == 5.0
+    assert mean_return("Bandit-v0", lambda seen: 0) == pytest.approx(5 / 3, abs=0.3)
+
+
+def test_corridor_optimum_truncation_and_values() -> None:
+    assert mean_return("Corridor-v0", lambda seen: 1, episodes=2) == 1.0
+    env = make(resolve("envs.toys:Corridor-v0"), training=True)
+    env.reset(seed=0)
+    outcomes = [env.step(0)[2:4] for _ in range(20)]
+    assert outcomes == [(False, False)] * 19 + [(False, True)]
+    env.reset()
+    rewards = [float(env.step(1)[1]) for _ in range(5)]
+    gamma = 0.9
+    values = list(itertools.accumulate(reversed(rewards), lambda value, reward: reward + gamma * value, initial=0.0))[:0:-1]
+    assert values == pytest.approx([gamma ** (4 - cell) for cell in range(5)])
+
+
+def test_faults_on_purpose() -> None:
+    crash = make(resolve("envs.toys:Crash-v0", env_kwargs={"p": 1.0}), training=True)
+    crash.reset(seed=0)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        crash.step(0)
+    spoilt = make(resolve("envs.toys:NaN-v0", env_kwargs={"p": 1.0}), training=True)
+    spoilt.reset(seed=0)
+    observation, reward, *_ = spoilt.step(0)
+    assert np.isnan(observation).all()
+    assert np.isnan(float(reward))
+    for name in ("Crash-v0", "NaN-v0"):
+        harmless = make(resolve(f"envs.toys:{name}", env_kwargs={"p": 0.0}), training=True)
+        harmless.reset(seed=0)
+        assert np.isfinite(harmless.step(0)[0]).all()
+
+
+def test_hang_hangs_after_n_steps() -> None:
+    program = (
+        "from envs.toys import Hang\n"
+        "env = Hang(n=7); env.reset(seed=0)\n"
+        "for step in range(8):\n    print(step, flush=True)\n    ended = env.step(0)[2]\n    ended and env.reset()\n"
+    )
+    with pytest.raises(subprocess.TimeoutExpired) as expired:
+        subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=3, check=False)
+    assert (expired.value.stdout or b"").split()[-1] == b"7"

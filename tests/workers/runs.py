@@ -1,0 +1,94 @@
+"""Runs of main.py as a user starts them, small enough for a test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ("--env-name", "envs.toys:Bandit-v0", "--num-processes", "2", "--eval-interval", "0", "--video-interval", "0")
+
+
+class RunningMain:
+    """main.py with its output in a file, its folder at `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str, base: tuple[str, ...] = SMALL, resume: bool = False) -> None:
+        self.folder, self.output = folder, folder.with_suffix(".out")
+        where = ("--resume" if resume else "--run-dir", str(folder))
+        command = [sys.executable, str(ROOT / "main.py"), *(() if resume else base), *where, "--save-dir", "", *arguments]
+        with open(self.output, "w") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, cwd=folder.parent, start_new_session=True
+            )
+
+    def finish(self, timeout: float = 60.0) -> int:
+        """Waits for the end; returns the exit code."""
+        try:
+            return self.process.wait(timeout)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    @property
+    def text(self) -> str:
+        """What it has printed."""
+        return self.output.read_text()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Its status.json."""
+        return json.loads((self.folder / "status.json").read_text())
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of its training workers."""
+        return [pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c worker")]
+
+    @property
+    def tester(self) -> int:
+        """Process id of its test worker."""
+        return next(pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c test worker"))
+
+    @property
+    def family(self) -> list[int]:
+        """Process ids of all that it has started."""
+        return [pid for pid, _ in _descendants(self.process.pid)]
+
+    def wait_for(self, steps: int, timeout: float = 40.0) -> None:
+        """Waits until it has trained so many steps."""
+        wait_until(lambda: (self.folder / "status.json").exists() and self.status["steps"] >= steps, timeout, self)
+
+
+def wait_until(condition: Any, timeout: float, run: RunningMain) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {timeout} s:\n{run.text}"
+        time.sleep(0.05)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def _descendants(pid: int) -> list[tuple[int, str]]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents[int(entry.name)] = parent, (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+            except OSError:
+                continue
+    found, frontier = [], {pid}
+    while frontier:
+        frontier = {child for child, (parent, _) in parents.items() if parent in frontier}
+        found += [(child, parents[child][1]) for child in sorted(frontier)]
+    return found

@@ -1,0 +1,83 @@
+import multiprocessing
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from a3c.heads import Categorical
+from a3c.model import ActorCritic
+from envs.batch import EnvironmentBatch
+from workers.actor import Actor
+from workers.progress import EpisodeReader, ProgressTable, WorkerRow
+
+
+class Counting(gym.Env):
+    """Observes how many steps the episode has had; ends by `terminate_at`, or by the clock at `truncate_at`."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, *, terminate_at: int, truncate_at: int) -> None:
+        self.ends = terminate_at, truncate_at
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.n = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.n += 1
+        terminated, truncated = self.n == self.ends[0], self.n == self.ends[1]
+        info = {"episode": {"r": float(self.n), "l": self.n}} if terminated or truncated else {}
+        return np.full(1, self.n, np.float32), 1.0, terminated, truncated, info
+
+
+def make_actor(*, num_steps: int, ends: list[tuple[int, int]]) -> tuple[Actor, ActorCritic, ProgressTable]:
+    torch.manual_seed(0)
+    model = ActorCritic(observation_shape=(1,), head=Categorical(2), recurrent="lstm", hidden_size=8)
+    table = ProgressTable(1, context=multiprocessing.get_context("spawn"))
+    batch = EnvironmentBatch([Counting(terminate_at=a, truncate_at=b) for a, b in ends], seeds=[0] * len(ends))
+    actor = Actor(
+        model=model,
+        environments=batch,
+        num_steps=num_steps,
+        generator=torch.Generator().manual_seed(0),
+        row=WorkerRow(table, 0),
+    )
+    return actor, model, table
+
+
+def test_a_segment_is_what_an_unroll_of_the_model_gives_again():
+    actor, model, _ = make_actor(num_steps=7, ends=[(3, 99), (99, 4)])
+    for _ in range(3):
+        segment = actor.play()
+        policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+        log_probs, _ = model.head.log_prob_and_entropy(policy, segment.actions)
+        torch.testing.assert_close(values, segment.values)
+        torch.testing.assert_close(log_probs, segment.log_probs)
+
+
+def test_episodes_cross_segments_and_their_ends_are_told_apart():
+    actor, _, table = make_actor(num_steps=5, ends=[(3, 99), (99, 4)])
+    reader = EpisodeReader(table)
+    segments = [actor.play(), actor.play()]
+    assert segments[1].observations[:, 0, 0].tolist() == [2, 0, 1, 2, 0]
+    assert segments[1].terminated[:, 0].tolist() == [True, False, False, True, False]
+    assert segments[1].truncated[:, 1].tolist() == [False, False, True, False, False]
+    assert segments[1].starts[:, 0].tolist() == [False, True, False, False, True]
+    assert [(r, n) for r, n, _ in reader.new()] == [(3.0, 3), (4.0, 4), (3.0, 3), (4.0, 4), (3.0, 3)]
+    assert table.total("steps") == 20
+    assert reader.new() == []
+
+
+def test_a_truncated_step_is_bootstrapped_from_the_final_observation():
+    actor, model, _ = make_actor(num_steps=6, ends=[(99, 4)])
+    segment = actor.play()
+    state, start = segment.state, torch.zeros(1, dtype=torch.bool)
+    observations = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])  # of the first episode, its final one included
+    _, values = model.unroll(observations[:, None], state, start.expand(5, 1))
+    assert segment.truncated[3, 0]
+    torch.testing.assert_close(segment.next_values[3, 0], values[4, 0])
+    torch.testing.assert_close(segment.next_values[:3], segment.values[1:4])
+    _, after_reset = model.unroll(observations[:3, None], torch.zeros_like(state), start.expand(3, 1))
+    torch.testing.assert_close(segment.next_values[5, 0], after_reset[2, 0])

@@ -1,0 +1,136 @@
+"""Things that go wrong, done on purpose to real runs."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.workers.runs import RunningMain, is_gone, wait_until
+from workers import checkpoint
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+LONG = ("--num-env-steps", "1e9")
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunningMain(tmp_path / "run", *LONG, "--worker-timeout", "2")
+    yield run
+    if run.process.poll() is None:
+        os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+
+
+def test_a_killed_worker_is_replaced_and_the_others_go_on(run):
+    run.wait_for(1000)
+    for _ in range(5):
+        victim = run.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda victim=victim: victim not in run.workers and len(run.workers) == 2, 10, run)
+    run.wait_for(run.status["steps"] + 5000)
+    assert run.status["restarts"] == 5
+    assert run.status["workers_alive"] == 2
+    assert "killed by SIGKILL): replaced" in run.text
+
+
+def test_a_stopped_worker_is_replaced(run):
+    run.wait_for(1000)
+    victim = run.workers[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: is_gone(victim) and len(run.workers) == 2, 15, run)
+    wait_until(lambda: run.status["restarts"] == 1, 10, run)
+    assert "no step for 2 s" in run.text
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_stops(run, number, code):
+    run.wait_for(1000)
+    family = run.family
+    assert len(family) >= 4
+    began = time.monotonic()
+    os.killpg(run.process.pid, number) if number == signal.SIGINT else run.process.send_signal(number)
+    assert run.finish(20) == code
+    assert time.monotonic() - began < 10
+    assert run.status["state"] == "interrupted"
+    assert run.status["exit_code"] == code
+    _, state, _ = checkpoint.latest(run.folder / "checkpoints")
+    assert state["steps"] == run.status["steps"]
+    assert "Traceback" not in run.text
+    wait_until(lambda: all(is_gone(pid) for pid in family), 5, run)
+
+
+def test_a_second_signal_ends_it_now(run):
+    run.wait_for(1000)
+    os.kill(run.workers[0], signal.SIGSTOP)  # so that a tidy end takes a while
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(10) == 130
+    assert time.monotonic() - began < 2
+    assert "Traceback" not in run.text
+
+
+def test_sigusr1_makes_a_checkpoint_and_the_run_goes_on(run):
+    run.wait_for(1000)
+    run.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
+    run.wait_for(run.status["steps"] + 1000)
+
+
+def test_children_do_not_outlive_a_killed_parent(run):
+    run.wait_for(1000)
+    family = run.family
+    os.kill(run.workers[0], signal.SIGSTOP)
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: all(is_gone(pid) for pid in family), 3, run)
+
+
+def test_the_test_workers_death_does_not_stop_training(run):
+    run.wait_for(1000)
+    os.kill(run.tester, signal.SIGKILL)
+    run.wait_for(run.status["steps"] + 5000)
+    assert "the test worker died (killed by SIGKILL): replaced" in run.text
+
+
+def test_environments_that_crash_now_and_then(tmp_path):
+    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=0.0005", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--max-restarts", "1000", base=base)
+    assert run.finish() == 0, run.text
+    assert run.status["restarts"] > 0
+    assert "Traceback" not in run.text
+    assert "Traceback" in (run.folder / "log.txt").read_text()
+
+
+def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
+    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=1.0", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", base=base)
+    assert run.finish(30) == 1, run.text
+    assert run.status["state"] == "failed"
+    assert "Traceback" not in run.text
+
+
+def test_an_environment_that_hangs_is_replaced(tmp_path):
+    base = ("--env-name", "envs.toys:Hang-v0", "--env-kwargs", "n=2000", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "10000", "--worker-timeout", "1", base=base)
+    assert run.finish(40) == 0, run.text
+    assert run.status["restarts"] > 0
+
+
+def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
+    base = ("--env-name", "envs.toys:NaN-v0", "--env-kwargs", "p=0.001", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", base=base)
+    assert run.finish() == 0, run.text
+    assert run.status["dropped_gradients"] > 0
+    _, state, _ = checkpoint.latest(run.folder / "checkpoints")
+    assert state["parameters"].isfinite().all()
+
+
+def test_too_many_failures_are_exit_code_3(tmp_path):
+    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=0.01", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", base=base)
+    assert run.finish(40) == 3, run.text
+    assert run.status["exit_code"] == 3

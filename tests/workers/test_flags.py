@@ -1,0 +1,143 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envs.ids import EnvironmentProblem
+from workers.flags import FIELDS, TYPES, UsageError, build_parser, parse, parse_pairs
+
+ROOT = Path(__file__).parent.parent.parent
+OTHER_VALUES = {
+    "env_name": "CartPole-v0",
+    "env_kwargs": "sutton_barto_reward=True",
+    "env_module": "math",
+    "betas": "0.5 0.6",
+    "checkpoint_interval": "7",
+}
+
+
+def run_main(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(ROOT / "main.py"), *arguments], capture_output=True, text=True, timeout=60)
+
+
+def typed(name: str) -> list[str]:
+    """A command line that gives field `name` another value than its default."""
+    flag = "--" + name.replace("_", "-")
+    field = FIELDS[name]
+    if TYPES[name] is bool:
+        return [flag.replace("--", "--no-", 1) if field.default else flag]
+    if name in OTHER_VALUES:
+        return [flag, *OTHER_VALUES[name].split()]
+    choices = [choice for choice in field.metadata.get("choices") or () if choice != field.default]
+    if choices:
+        return [flag, choices[-1]]
+    kind = str(TYPES[name])
+    return [flag, "7" if "int" in kind else "0.25" if "float" in kind else "elsewhere"]
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("obs_mode", "algo")])
+def test_every_flag_changes_its_field(name):
+    base = ["--env-name", "CartPole-v1", "--preset", "none"]
+    changed = parse([*base, *typed(name)])
+    assert getattr(changed.config, name) != FIELDS[name].default
+    assert changed.origins[name] == "flag"
+
+
+def test_every_field_is_read_by_the_program():
+    """A flag that nothing reads is a dead flag."""
+    read = set()
+    for path in (ROOT / "workers").glob("*.py"):
+        if path.name not in ("config.py", "presets.py"):
+            nodes = [*ast.walk(ast.parse(path.read_text()))]
+            read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            keys = (node.slice for node in nodes if isinstance(node, ast.Subscript))
+            read |= {key.value for key in keys if isinstance(key, ast.Constant)}
+    # These two are looked for before anything is parsed.
+    assert set(FIELDS) - read <= {"resume", "debug"}
+
+
+def test_explicit_flags_lie_above_the_preset():
+    line = parse(["--env-name", "PongDeterministic-v4"])
+    assert line.config.recurrent == "lstm"
+    assert line.origins["recurrent"] == "preset"
+    line = parse(["--env-name", "PongDeterministic-v4", "--recurrent", "none", "--lr", "3e-3"])
+    assert (line.config.recurrent, line.config.lr, line.origins["lr"]) == ("none", 3e-3, "flag")
+
+
+def test_the_learning_rate_of_the_preset_grows_with_the_batch():
+    one = parse(["--env-name", "PongDeterministic-v4"]).config.lr
+    four = parse(["--env-name", "PongDeterministic-v4", "--envs-per-process", "4"]).config.lr
+    assert four == pytest.approx(2 * one)
+
+
+def test_classic_is_pytorch_a3cs_setting():
+    config = parse(["--preset", "classic"]).config
+    assert (config.lr, config.gae_lambda, config.max_grad_norm, config.activation) == (1e-4, 1.0, 50.0, "elu")
+    assert (config.loss_reduction, config.num_steps, config.entropy_coef) == ("sum", 20, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name", "text", "value"),
+    [
+        ("--tau", "gae_lambda", "0.5", 0.5),
+        ("--workers", "num_processes", "3", 3),
+        ("--env", "env_name", "CartPole-v0", "CartPole-v0"),
+        ("--value-coef", "value_loss_coef", "0.1", 0.1),
+        ("--num-env-steps", "num_env_steps", "1e6", 1_000_000),
+    ],
+)
+def test_names_of_the_older_programs(alias, name, text, value):
+    assert getattr(parse(["--env-name", "CartPole-v1", alias, text]).config, name) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--num-proceses", "4"], "did you mean --num-processes"),
+        (["--num-steps", "0"], "at least 1"),
+        (["--num-steps", "2.5"], "not a whole number"),
+        (["--gamma", "1.5"], "from 0.0 to 1.0"),
+        (["--gamma", "nan"], "from 0.0 to 1.0"),
+        (["--optimizer", "adagrad"], "invalid choice"),
+        (["--env-kwargs", "frameskip"], "key=value"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(arguments, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        parse(arguments)
+
+
+def test_an_unknown_environment_names_the_nearest():
+    with pytest.raises(EnvironmentProblem, match="PongNoFrameskip-v4"):
+        parse(["--env-name", "PongNoFrameSkip-v4"])
+
+
+def test_pairs_are_read_as_python_writes_them():
+    expected = {"a": 1, "b": 0.5, "c": True, "d": None, "e": "word", "f": "x=y"}
+    assert parse_pairs(["a=1", "b=0.5", "c=True", "d=None", "e=word", "f=x=y"]) == expected
+
+
+def test_help_shows_defaults_and_what_the_preset_makes_of_them():
+    text = " ".join(build_parser({"recurrent": "lstm", "lr": 2.5e-4}).format_help().split())
+    assert "(default: none; preset: lstm)" in text
+    assert "(default: 0.0001; preset: 0.00025)" in text
+    assert all(field.metadata["help"].split()[0] in text for field in FIELDS.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--env-name", "Pung-v0"], 2, "Pong-v0"),
+        (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
+        (["--env-name", "Pendulum-v1"], 2, "not supported yet"),
+        (["--resume", "nowhere"], 1, "nowhere"),
+    ],
+)
+def test_mistakes_end_before_any_worker_starts(arguments, code, sentence):
+    result = run_main(*arguments)
+    assert result.returncode == code
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

@@ -1,0 +1,130 @@
+"""Whole runs: what a user gets, under every start method, and what a resumed run keeps."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.workers.runs import ROOT, RunningMain
+from workers import checkpoint
+from workers.run_folder import RunFolder
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_two_workers_learn_a_toy_to_its_optimum(tmp_path, method):
+    run = RunningMain(tmp_path / "run", "--stop-reward", "4.7", "--max-seconds", "45", "--lr", "5e-3", "--start-method", method)
+    assert run.finish() == 0, run.text
+    assert "training return of" in run.text
+    assert run.status["state"] == "done"
+    assert run.status["train_return_mean"] >= 4.7
+    assert run.status["eval_return_mean"] == 5.0
+    assert "Traceback" not in run.text
+
+
+def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
+    base = ("--env-name", "envs.toys:Recall-v0", "--num-processes", "2", "--envs-per-process", "4", "--eval-interval", "0")
+    with_core = RunningMain(
+        tmp_path / "lstm", "--recurrent", "lstm", "--lr", "5e-3", "--stop-reward", "0.9", "--max-seconds", "60", base=base
+    )
+    assert with_core.finish(90) == 0
+    assert with_core.status["train_return_mean"] >= 0.9, with_core.text
+
+
+def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--eval-interval", "1", "--log-interval", "1")
+    assert run.finish() == 0, run.text
+    folder = RunFolder.open(str(tmp_path / "run"))
+    for path in (folder.config, folder.command, folder.log, folder.monitor, folder.evaluations, folder.best, folder.curve):
+        assert path.exists(), path
+    status = run.status
+    assert status["exit_code"] == 0
+    assert status["steps"] >= 20_000
+    assert status["workers_alive"] == 0
+    assert status["best_eval_return_mean"] >= status["eval_return_mean"] - 1e-9
+    with open(folder.metrics_csv) as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["time/total_timesteps"]) == status["steps"]
+    assert float(rows[-1]["train/n_updates"]) == status["updates"]
+    config = json.loads(folder.config.read_text())
+    assert config["env_id_resolved"] == "Bandit-v0"
+    assert config["origins"]["num_env_steps"] == "flag"
+    assert "Time 00h 00m" in run.text
+
+
+def test_a_resumed_run_goes_on_with_everything(tmp_path):
+    first = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--use-linear-lr-decay")
+    assert first.finish() == 0, first.text
+    before = first.status
+    _, saved, _ = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert saved["statistics"][-1] == pytest.approx(before["updates"], rel=0.01)
+    second = RunningMain(tmp_path / "run", "--num-env-steps", "40000", "--num-processes", "3", resume=True)
+    assert second.finish() == 0, second.text
+    after = second.status
+    _, state, _ = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert after["steps"] >= 40_000
+    assert after["updates"] > before["updates"]
+    assert after["episodes"] > before["episodes"]
+    assert after["seconds"] > before["seconds"]
+    assert state["normaliser"]["count"] > saved["normaliser"]["count"] > 0
+    assert state["config"]["use_linear_lr_decay"] is True
+    assert "resumed at 20," in second.text
+    with open(tmp_path / "run" / "metrics.csv") as file:
+        steps = [float(row["time/total_timesteps"]) for row in csv.DictReader(file)]
+    assert steps == sorted(steps)
+
+
+def test_resume_refuses_another_network(tmp_path):
+    first = RunningMain(tmp_path / "run", "--num-env-steps", "2000")
+    assert first.finish() == 0
+    second = RunningMain(tmp_path / "run", "--hidden-size", "32", resume=True)
+    assert second.finish() == 2
+    assert "keeps --hidden-size 64" in second.text
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    first = RunningMain(tmp_path / "run", "--num-env-steps", "2000")
+    assert first.finish() == 0
+    newest, _, _ = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    later = checkpoint.checkpoint_path(newest.parent, 999_999)
+    later.write_bytes(newest.read_bytes()[:-100])
+    second = RunningMain(tmp_path / "run", "--num-env-steps", "3000", resume=True)
+    assert second.finish() == 0, second.text
+    assert f"{later.name} was skipped" in second.text
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    run = RunningMain(tmp_path / "run")
+    assert run.finish() == 1
+    assert "is not empty" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_enjoy_plays_what_main_saved(tmp_path):
+    command = [sys.executable, str(ROOT / "main.py"), "--env-name", "envs.toys:Bandit-v0", "--num-processes", "2"]
+    command += ["--stop-reward", "4.7", "--lr", "5e-3", "--max-seconds", "45", "--video-interval", "0"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=90, stdout=subprocess.DEVNULL)
+    play = [sys.executable, str(ROOT / "enjoy.py"), "--episodes", "3", "--json"]
+    by_run = subprocess.run([*play, "--run-dir", "runs/latest"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    by_folder = subprocess.run(
+        [*play, "--load-dir", "trained_models/a3c", "--env-name", "envs.toys:Bandit-v0"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for result in (json.loads(by_run.stdout), json.loads(by_folder.stdout)):
+        assert result["returns"] == [5.0, 5.0, 5.0]
+        assert result["lengths"] == [5, 5, 5]
+        assert (result["mean"], result["std"]) == (5.0, 0.0)
+
+
+def test_enjoy_says_what_is_missing(tmp_path):
+    command = [sys.executable, str(ROOT / "enjoy.py"), "--load-dir", "nowhere", "--env-name", "Pong-v0"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
