@@ -7,7 +7,8 @@ same moment may lose parts of one another, which Hogwild (Niu et al. 2011) shows
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.adam import adam
 
 
 class SharedOptimizer(Protocol):
@@ -23,7 +24,10 @@ def statistics_size(name: str, num_parameters: int, *, amsgrad: bool = False) ->
 
 
 class SharedAdam:
-    """Adam (Kingma & Ba 2015), AMSGrad (Reddi et al. 2018) by option: `torch.optim.Adam` over memory that others move as well."""
+    """Adam (Kingma & Ba 2015), AMSGrad (Reddi et al. 2018) by option: PyTorch's fused kernel over memory that others move too.
+
+    `torch.optim.Adam` computes the same, but its constructor imports torch's compiler: 1.3 s and 70 MB in every process.
+    """
 
     def __init__(
         self,
@@ -37,18 +41,30 @@ class SharedAdam:
         """`parameters` [P]; `statistics` [`statistics_size`], zero at first: m, v, with AMSGrad max v, and the step count."""
         P = parameters.numel()
         assert statistics.shape == (statistics_size("adam", P, amsgrad=amsgrad),)
-        self._parameters = nn.Parameter(parameters)
-        self._optimizer = torch.optim.Adam([self._parameters], betas=betas, eps=eps, amsgrad=amsgrad, fused=True)
-        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 2 + amsgrad]
-        state = self._optimizer.state[self._parameters]
-        state.update(zip(names, torch.split(statistics[:-1], P), strict=True), step=statistics[-1])
+        self._parameters = parameters
+        self._m, self._v, *self._max_v = torch.split(statistics[:-1], P)
+        self._num_steps = statistics[-1]
+        self._betas, self._eps, self._amsgrad = betas, eps, amsgrad
 
+    @torch.no_grad()
     def step(self, gradient: Tensor, *, learning_rate: float) -> None:
         """m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; θ ← θ - η m̂ / (√v̂ + ε)."""
-        self._optimizer.param_groups[0]["lr"] = learning_rate
-        self._parameters.grad = gradient
-        self._optimizer.step()
-        self._parameters.grad = None
+        adam(
+            [self._parameters],
+            [gradient],
+            [self._m],
+            [self._v],
+            self._max_v,
+            [self._num_steps],
+            fused=True,
+            amsgrad=self._amsgrad,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=self._eps,
+            maximize=False,
+        )
 
 
 class SharedRMSprop:

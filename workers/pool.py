@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
-PRELOADED = ["workers.trainer", "workers.evaluator"]
+PRELOADED = ["workers.trainer", "workers.evaluator", "ale_py"]
 
 
 class TooManyFailures(Exception):

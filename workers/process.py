@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import connection, forkserver, parent_process
+from multiprocessing import connection, parent_process
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
@@ -65,6 +65,8 @@ def _die_with_parent() -> None:
 def _let_fork_server_end() -> None:
     # The fork server, whose death tells the kernel to kill us, lives while anybody holds the pipe to it. Each child is given
     # an end, to start children of its own, and a stopped child would hold it for ever.
+    from multiprocessing import forkserver
+
     held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)  # type: ignore[attr-defined]
     if held is not None:
         os.close(held)

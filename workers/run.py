@@ -70,7 +70,7 @@ class Run:
         # The model's parameters are from here on views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
         self.normaliser = SharedNormaliser(self.memory.normaliser.tensor.numpy())
-        self.sittings, self.elapsed, self.start_steps = 0, 0.0, 0
+        self.sittings, self.elapsed, self.start_steps, self.start_updates = 0, 0.0, 0, 0
         self.recent: list[tuple[float, int]] = []
         self.best_mean, self.evaluated_episodes = -np.inf, 0
         if state is not None:
@@ -89,6 +89,7 @@ class Run:
         for name in CARRIED_COUNTERS:
             self.memory.progress.column(name)[0] = state["counters"][name]
         self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
+        self.start_updates = state["counters"]["updates"]
         self.recent = [(return_, length) for return_, length in state["recent"]]
         self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
 

@@ -38,6 +38,7 @@ class Supervisor:
         self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()
+        self._running = False
 
     def run(self) -> int:
         """Trains; returns the exit code."""
@@ -115,8 +116,11 @@ class Supervisor:
         segments_wanted = self._config.log_interval * self._config.num_processes
         if self._is_due("row", 1.0, segments_wanted):
             self._write_row()
+        if not self._running and self._reporter.updates > self._run.start_updates:
+            self._running = True
+            self._records.log(f"first gradient {self._reporter.seconds - self._run.elapsed:.2f} s after the run began")
         if self._is_due("status", STATUS_INTERVAL):
-            self._status("running" if self._reporter.steps else "starting")
+            self._status("running" if self._running else "starting")
         self._console.status(
             seconds=self._reporter.seconds,
             steps=self._reporter.steps,

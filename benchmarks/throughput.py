@@ -1,0 +1,150 @@
+"""Training steps per second beside the bare environments' on the same cores, in turn, in one run.
+
+    python -m benchmarks.throughput --setting PongDeterministic-v4:2x8 --setting PongDeterministic-v4:16x1
+
+Bare: one process a core, each stepping environments made by gymnasium with random actions, nothing else. Training: main.py as
+a user starts it, learning switched on, its test worker idle; start-up is left out of both. A ratio is the median over rounds.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from workers.process import limit_threads
+
+ROOT = Path(__file__).parent.parent
+WARM_UP = 8.0  # seconds of a training run that do not count
+
+
+def step_bare(env_name: str, seed: int, seconds: float, pipe: Connection) -> None:
+    """Steps one bare environment with random actions for `seconds` after all are ready; sends steps per second."""
+    import gymnasium
+
+    from envs.ids import resolve
+
+    resolved = resolve(env_name)
+    env = gymnasium.make(resolved.id, **resolved.kwargs)
+    skip = 4 if resolved.observation == "stack84" and resolved.kwargs.get("frameskip") == 1 else 1
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    pipe.send("ready")
+    pipe.recv()
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for _ in range(100):
+            action = env.action_space.sample()
+            for _ in range(skip):
+                _, _, terminated, truncated, _ = env.step(action)
+                if terminated or truncated:
+                    env.reset()
+                    break
+        steps += 100
+    pipe.send(steps / (time.perf_counter() - began))
+
+
+def measure_bare(env_name: str, seconds: float) -> float:
+    """Agent steps per second of the bare environments on all cores."""
+    context = get_context("spawn")
+    pipes, children = [], []
+    for seed in range(os.cpu_count() or 1):
+        ours, theirs = context.Pipe()
+        child = context.Process(target=step_bare, args=(env_name, seed, seconds, theirs), daemon=True)
+        child.start()
+        pipes.append(ours)
+        children.append(child)
+    for pipe in pipes:
+        pipe.recv()
+    for pipe in pipes:
+        pipe.send("go")
+    total = sum(pipe.recv() for pipe in pipes)
+    for child in children:
+        child.join()
+    return float(total)
+
+
+def measure_training(env_name: str, workers: int, envs: int, seconds: float, extra: list[str]) -> dict[str, float]:
+    """Steps and updates per second of main.py, its policy lag, and seconds from the command to the first gradient."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, str(ROOT / "main.py"), "--env-name", env_name, "--num-processes", str(workers)]
+        command += ["--envs-per-process", str(envs), "--max-seconds", str(WARM_UP + seconds), "--eval-interval", "0"]
+        command += [
+            "--eval-episodes",
+            "1",
+            "--video-interval",
+            "0",
+            "--save-dir",
+            "",
+            "--run-dir",
+            str(run),
+            "--log-interval",
+            "1",
+        ]
+        command += extra
+        began = time.perf_counter()
+        child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        first_gradient = None
+        while child.poll() is None and first_gradient is None:
+            time.sleep(0.02)
+            if (run / "log.txt").exists() and "first gradient" in (run / "log.txt").read_text():
+                first_gradient = time.perf_counter() - began
+        if child.wait() != 0 or first_gradient is None:
+            raise SystemExit(f"training ended with exit code {child.returncode}")
+        with open(run / "metrics.csv") as file:
+            rows = [row for row in csv.DictReader(file) if float(row["time/time_elapsed"]) > WARM_UP]
+        first, last = rows[0], rows[-1]
+
+        def rate(name: str) -> float:
+            duration = float(last["time/time_elapsed"]) - float(first["time/time_elapsed"])
+            return (float(last[name]) - float(first[name])) / duration
+
+        return {
+            "steps_per_second": rate("time/total_timesteps"),
+            "updates_per_second": rate("train/n_updates"),
+            "policy_lag_mean": statistics.mean(float(row["async/policy_lag_mean"]) for row in rows[1:]),
+            "first_gradient_seconds": first_gradient,
+        }
+
+
+def measure(setting: str, *, rounds: int, seconds: float, extra: list[str]) -> dict[str, Any]:
+    """One setting, ENV:WORKERSxENVS: bare and training in turn, `rounds` times."""
+    env_name, _, size = setting.rpartition(":")
+    workers, envs = map(int, size.split("x"))
+    pairs = []
+    for _ in range(rounds):
+        bare = measure_bare(env_name, seconds)
+        training = measure_training(env_name, workers, envs, seconds, extra)
+        pairs.append({"bare_steps_per_second": bare, **training, "ratio": training["steps_per_second"] / bare})
+    medians = {name: round(statistics.median(pair[name] for pair in pairs), 3) for name in pairs[0]}
+    return {"setting": setting, **medians, "ratios": [round(pair["ratio"], 3) for pair in pairs]}
+
+
+def main() -> None:
+    """Measures and prints one JSON object."""
+    limit_threads()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    options, extra = parser.parse_known_args()
+    results = [measure(setting, rounds=options.rounds, seconds=options.seconds, extra=extra) for setting in options.setting]
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty=+"], capture_output=True, text=True
+    ).stdout.strip()
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    print(json.dumps({"commit": commit, "machine": machine, "extra_flags": extra, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
