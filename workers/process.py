@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import platform
 import signal
+import struct
 import sys
 import threading
 from multiprocessing import connection, parent_process
@@ -44,6 +46,20 @@ def _keep_freed_memory() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+def lengthen_time_slice(milliseconds: float = 100.0) -> None:
+    """Asks Linux (6.12 and later) to let this process compute that long at a stretch; elsewhere nothing happens.
+
+    With more workers than cores, each switch to another worker empties the caches of the network's parameters.
+    """
+    if sys.platform != "linux":
+        return
+    number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
+    if number is not None:
+        size, policy, flags, nice, priority = 48, 0, 0, os.nice(0), 0
+        attributes = struct.pack("IIQiIQQQ", size, policy, flags, nice, priority, int(milliseconds * 1e6), 0, 0)
+        ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 
 def _die_with_parent() -> None:

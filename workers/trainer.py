@@ -18,7 +18,7 @@ from shared_optim.flat import FlatParameters, clip_norm_
 from shared_optim.memory import SharedTensor
 from workers.actor import Actor
 from workers.config import Config
-from workers.process import prepare_child
+from workers.process import lengthen_time_slice, prepare_child
 from workers.progress import ProgressTable, WorkerRow
 from workers.recipes import Spaces, build_algorithm, build_exchange, build_model
 from workers.snapshot import set_scaling
@@ -52,6 +52,7 @@ class Task:
 def run_worker(task: Task, pipe: Connection) -> None:
     """Entry of a worker process; on an error the traceback goes through the pipe and the exit code is 1."""
     prepare_child(f"a3c worker {task.worker}")
+    lengthen_time_slice()
     with open(task.log_path, "a") as log:
         faulthandler.enable(log)
         try:
