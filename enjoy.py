@@ -1,6 +1,7 @@
 """Plays what main.py saved: `python enjoy.py --run-dir runs/latest`."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -13,16 +14,19 @@ from workers.process import limit_threads
 def build_parser() -> argparse.ArgumentParser:
     """The command line of enjoy.py."""
     parser = argparse.ArgumentParser(
-        prog="enjoy.py", description="Plays a trained policy and prints its scores.", allow_abbrev=False
+        prog="enjoy.py",
+        description="Plays a trained policy in a window, or without a display into a video, and prints its scores.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--run-dir", help="a run's folder: plays its best policy, or its newest checkpoint")
+    parser.add_argument("--run-dir", help="a run's folder: plays the policy that its test worker found best")
+    parser.add_argument("--newest", action="store_true", help="with --run-dir: play its newest checkpoint instead")
     parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
     parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
     parser.add_argument("--episodes", type=int, default=10, help="episodes to play (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first episode (default: 1)")
     parser.add_argument("--non-det", action="store_true", help="sample the actions instead of taking the most probable")
-    parser.add_argument("--video", help="record the first episode to this mp4 file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--video", help="record the first episode to this mp4 file (without a display: enjoy.mp4)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else; no window, no video")
     return parser
 
 
@@ -46,6 +50,8 @@ def main() -> int:
     except (CheckpointError, RunFolderError, EnvironmentProblem) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -58,9 +64,14 @@ def find_policy(options: argparse.Namespace) -> dict[str, Any]:
     if options.load_dir:
         return checkpoint.load(saved_policy_path(options.load_dir, options.env_name), require_digest=False)
     folder = RunFolder.open(options.run_dir)
-    if folder.best.exists():
+    if folder.best.exists() and not options.newest:
         return checkpoint.load(folder.best)
     return checkpoint.latest(folder.checkpoints)[1]
+
+
+def has_display() -> bool:
+    """Whether a window can be shown."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def play(options: argparse.Namespace) -> None:
@@ -68,39 +79,35 @@ def play(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from envs.make import frames_per_second, make
-    from envs.video import VideoWriter
+    from workers.camera import Camera
     from workers.play import play_episodes
     from workers.snapshot import restore_policy
 
     torch.set_num_threads(1)
-    model, config, environment = restore_policy(find_policy(options))
-    no_display = not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32"))
-    video = Path(options.video) if options.video else Path("enjoy.mp4") if no_display and not options.json else None
+    model, config, resolved = restore_policy(find_policy(options))
+    window = has_display() and not options.json and not options.video
+    video = Path(options.video or "enjoy.mp4") if options.video or not (window or options.json) else None
+    camera = Camera(resolved, max_episode_length=config.max_episode_length)
     returns: list[float] = []
     lengths: list[int] = []
     for episode in range(options.episodes):
-        frames: list[Any] | None = [] if video is not None and episode == 0 else None
-        env = make(environment, training=False, max_episode_length=config.max_episode_length, render=frames is not None)
-        played = play_episodes(
-            model,
-            [env],
-            seeds=[options.seed + episode],
-            sampled=options.non_det,
-            on_frame=None if frames is None else frames.append,
-        )
+        recording = video is not None and episode == 0
+        environment = camera.environment(pictures=window or recording)
+        with contextlib.ExitStack() as stack:
+            on_frame = camera.show if window else None
+            if recording and video is not None:
+                environment.reset(seed=options.seed)
+                on_frame = stack.enter_context(camera.film(video)).write
+            played = play_episodes(
+                model, [environment], seeds=[options.seed + episode], sampled=options.non_det, on_frame=on_frame
+            )
         assert played is not None
         returns += played.returns
         lengths += played.lengths
         if not options.json:
-            print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps")
-        if frames and video is not None:
-            with VideoWriter(video, fps=frames_per_second(env, environment), scale=max(1, 320 // frames[0].shape[1])) as writer:
-                for frame in frames:
-                    writer.write(frame)
-            if not options.json:
+            print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps", flush=True)
+            if recording:
                 print(f"video of it: {video}")
-        env.close()
     summary = {"returns": returns, "mean": float(np.mean(returns)), "std": float(np.std(returns)), "lengths": lengths}
     if options.json:
         print(json.dumps(summary))

@@ -46,6 +46,10 @@ class VideoWriter:
             self._failed = True
             logging.getLogger(__name__).warning("No video %s: a frame could not be written.", self.path, exc_info=True)
 
+    def discard(self) -> None:
+        """Give the film up: nothing of it will stay."""
+        self._failed = True
+
     def close(self) -> None:
         """Finish the film and give it its name; without a frame, or after a failure, there is none."""
         writer, self._writer = self._writer, None

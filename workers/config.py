@@ -77,7 +77,12 @@ class Config:
     eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
     eval_episodes: int = flag(5, "episodes of an evaluation, the same seeds each time", minimum=1)
     eval_sampled: bool = flag(False, "sample the actions in evaluations instead of taking the most probable")
-    eval_nice: int = flag(5, "how much lower the test worker's priority is (0-19)", minimum=0, maximum=19)
+    eval_nice: int | None = flag(
+        None,
+        "how much lower the test worker's priority is (0-19); default: 5, or 0 if workers outnumber the cores",
+        minimum=0,
+        maximum=19,
+    )
     video_interval: int = flag(100, "record the first evaluation episode, then one every so many; 0: none", minimum=0)
     log_dir: str = flag("runs", "folder of the run folders", group="records")
     run_dir: str | None = flag(None, "this run's folder; default: <log-dir>/<env>_<algo>_s<seed>_<time>")

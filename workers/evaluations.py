@@ -59,6 +59,7 @@ class Evaluations:
             memory=run.memory,
             folder=run.folder,
             title=run.title,
+            began=self._reporter.began,
             best_mean=self.best_mean,
             episodes_done=self.episodes_done,
         )
@@ -104,11 +105,10 @@ class Evaluations:
         mean = float(np.mean(evaluation.returns))
         self.best_mean = max(self.best_mean, mean)
         self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
-        seconds = self._reporter.seconds
         self._console.classic(
-            seconds=seconds,
+            seconds=self._reporter.seconds,
             steps=evaluation.steps,
-            fps=(evaluation.steps - self._run.start_steps) / max(evaluation.seconds, 1e-9),
+            fps=(evaluation.steps - self._run.start_steps) / max(evaluation.seconds - self._run.elapsed, 1e-9),
             reward=mean,
             length=round(float(np.mean(evaluation.lengths))),
         )

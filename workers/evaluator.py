@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from envs.ids import ResolvedId
-from envs.make import frames_per_second, make
+from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers import checkpoint
+from workers.camera import Camera
 from workers.config import Config
 from workers.curve import draw_curve
-from workers.play import Episodes, Frame, play_episodes
+from workers.play import Episodes, play_episodes
 from workers.process import prepare_child
 from workers.recipes import Spaces
 from workers.run_folder import RunFolder
 from workers.snapshot import policy_state, restore_policy
 from workers.trainer import SharedMemory
 
+NEVER = 1 << 62
 EVALUATION_SEED = 10_000_019  # far from those that training environments draw
 
 
@@ -37,6 +39,7 @@ class EvaluatorTask:
     memory: SharedMemory
     folder: RunFolder
     title: str
+    began: float  # monotonic seconds at which the run's clock stood at 0
     best_mean: float  # -inf before the first evaluation
     episodes_done: int
 
@@ -46,7 +49,7 @@ class Evaluation:
     """What the test worker reports."""
 
     steps: int
-    seconds: float  # since the test worker started
+    seconds: float  # of the run, when the snapshot was taken
     returns: list[float]
     lengths: list[int]
     is_best: bool
@@ -58,7 +61,7 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
     """Entry of the test worker's process: evaluates every `eval_interval` seconds, or when told to through the pipe."""
     prepare_child("a3c test worker")
     if hasattr(os, "nice"):
-        os.nice(task.config.eval_nice)
+        os.nice(_niceness(task.config))
     with open(task.folder.log, "a") as log:
         faulthandler.enable(log)
         try:
@@ -68,6 +71,13 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None
+
+
+def _niceness(config: Config) -> int:
+    if config.eval_nice is not None:
+        return config.eval_nice
+    # Against many workers a core, a lower priority would make an evaluation last for ever, and an equal one costs them little.
+    return 0 if config.num_processes > (os.cpu_count() or 1) else 5
 
 
 def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
@@ -95,12 +105,11 @@ class Evaluator:
         self._best_mean, self._episodes_done = task.best_mean, task.episodes_done
         self._next_video = task.episodes_done
         self._warning: str | None = None
-        self._began = time.monotonic()
-        self._environments = [self._make(render=False) for _ in range(config.eval_episodes)]
-        self._camera: Any = None
-
-    def _make(self, *, render: bool) -> Any:
-        return make(self._task.environment, training=False, max_episode_length=self._config.max_episode_length, render=render)
+        length = config.max_episode_length
+        self._environments = [
+            make(task.environment, training=False, max_episode_length=length) for _ in range(config.eval_episodes)
+        ]
+        self._camera = Camera(task.environment, max_episode_length=length)
 
     def evaluate(self) -> Evaluation | None:
         """One evaluation; None if the run told it to stop meanwhile."""
@@ -114,42 +123,45 @@ class Evaluator:
         )
         model, _, _ = restore_policy(state)
         seeds = [EVALUATION_SEED + i for i in range(self._config.eval_episodes)]
-        frames: list[Frame] | None = [] if self._video_due() else None
         self._warning = None
-        environments = self._environments
-        if frames is not None and self._open_camera():
-            environments = [self._camera, *environments[1:]]
-        else:
-            frames = None
-        episodes = play_episodes(
-            model,
-            environments,
-            seeds=seeds,
-            sampled=self._config.eval_sampled,
-            on_frame=None if frames is None else frames.append,
-            interrupted=self._pipe.poll,
-        )
-        return None if episodes is None else self._file(state, episodes, frames)
+        seconds = time.monotonic() - self._task.began
+        environments = list(self._environments)
+        with contextlib.ExitStack() as stack:
+            film = self._film(state["steps"]) if self._video_due() else None
+            if film is not None:
+                environments[0] = self._camera.environment(pictures=True)
+                stack.enter_context(film)
+            episodes = play_episodes(
+                model,
+                environments,
+                seeds=seeds,
+                sampled=self._config.eval_sampled,
+                on_frame=None if film is None else lambda frame: self._attempt("record", lambda: film.write(frame)),
+                interrupted=self._pipe.poll,
+            )
+            if episodes is None and film is not None:
+                film.discard()
+        if episodes is None:
+            return None
+        return self._file(state, episodes, seconds=seconds, video=None if film is None else film.path)
 
-    def _file(self, state: dict[str, Any], episodes: Episodes, frames: list[Frame] | None) -> Evaluation:
+    def _file(self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None) -> Evaluation:
         steps, mean = state["steps"], sum(episodes.returns) / len(episodes.returns)
         self._episodes_done += len(episodes.returns)
         is_best = mean > self._best_mean
         if is_best:
             self._best_mean = mean
             self._attempt("keep the best policy", lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean}))
-        video = self._task.folder.videos / f"eval_{steps:012d}.mp4"
-        if frames:
-            self._attempt("record the video", lambda: self._write_video(video, frames))
+        if video is not None:
             self._next_video = self._episodes_done - self._episodes_done % self._config.video_interval
             self._next_video += self._config.video_interval
         return Evaluation(
             steps=steps,
-            seconds=time.monotonic() - self._began,
+            seconds=seconds,
             returns=episodes.returns,
             lengths=episodes.lengths,
             is_best=is_best,
-            video=video if frames and video.exists() else None,
+            video=video if video is not None and video.exists() else None,
             warning=self._warning,
         )
 
@@ -161,23 +173,15 @@ class Evaluator:
     def _video_due(self) -> bool:
         return self._config.video_interval > 0 and self._episodes_done >= self._next_video
 
-    def _open_camera(self) -> bool:
-        if self._camera is None:
-            try:
-                self._camera = self._make(render=True)
-                self._camera.reset(seed=EVALUATION_SEED)
-                self._camera.render()
-            except Exception as problem:  # OpenGL fails in many ways, and a run must not end for want of pictures
-                self._camera, self._next_video = None, 1 << 62
-                self._warning = f"no video: the environment can't be rendered here ({problem})"
-        return self._camera is not None
-
-    def _write_video(self, path: Path, frames: list[Frame]) -> None:
-        fps = frames_per_second(self._camera, self._task.environment)
-        path.parent.mkdir(exist_ok=True)
-        with VideoWriter(path, fps=fps, scale=max(1, 320 // frames[0].shape[1])) as video:
-            for frame in frames:
-                video.write(frame)
+    def _film(self, steps: int) -> VideoWriter | None:
+        """A video of the first environment; None, and no further try, where there is nothing to draw with."""
+        try:
+            self._camera.environment(pictures=True).reset(seed=EVALUATION_SEED)
+            return self._camera.film(self._task.folder.videos / f"eval_{steps:012d}.mp4")
+        except Exception as problem:  # OpenGL fails in many ways, and a run must not end for want of pictures
+            self._next_video = NEVER
+            self._warning = f"no video: the environment can't be rendered here ({problem})"
+            return None
 
     def _attempt(self, what: str, action: Any) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from workers.config import Config
 from workers.flags import CommandLine, UsageError, parse
+from workers.interrupts import Interrupts
 from workers.pool import PRELOADED, get_context
 
 FIXED_ON_RESUME = ("env_name", "algo", "obs_mode", "recurrent", "hidden_size", "num_layers", "activation")
@@ -29,6 +30,7 @@ def warm_up(arguments: Sequence[str]) -> None:
 
 def launch(arguments: Sequence[str]) -> int:
     """Trains as `arguments` say; returns the exit code."""
+    interrupts = Interrupts()
     warm_up(arguments)
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
@@ -36,21 +38,20 @@ def launch(arguments: Sequence[str]) -> int:
 
     debug = "--debug" in arguments
     try:
-        return _train(arguments)
+        return _train(arguments, interrupts)
     except (UsageError, EnvironmentProblem) as problem:
         code, sentence = 2, str(problem)
     except (CheckpointError, RunFolderError, ValueError, OSError) as problem:
         code, sentence = 1, str(problem)
         if debug:
             raise
+    except KeyboardInterrupt:  # a second signal before anything has begun
+        return interrupts.exit_code
     print(f"main.py: {sentence}", file=sys.stderr)
     return code
 
 
-def _train(arguments: Sequence[str]) -> int:
-    from workers.interrupts import Interrupts
-
-    interrupts = Interrupts()
+def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     line, folder, state, warnings = _command_line(arguments)
     config = line.config
 

@@ -111,8 +111,8 @@ class WorkerPool:
         """Sleeps until a worker ends or one of `pipes` has news, at most `seconds`."""
         wait([*(child.process.sentinel for child in self.children), *pipes], seconds)
 
-    def check(self, *, ending: bool = False) -> None:
-        """Replaces what died or hangs, with `ending` only what died of an error. TooManyFailures, NothingWorks."""
+    def check(self) -> None:
+        """Replaces what died or hangs; exit code 0 means that the run is over. TooManyFailures, NothingWorks."""
         now = time.monotonic()
         if now - self._looked > self._timeout / 2:
             # This process itself was stopped or starved, and with it perhaps all others: their silence proves nothing.
@@ -122,9 +122,8 @@ class WorkerPool:
         for worker, child in enumerate(self.children):
             last_sign = max(heartbeats[worker] / 1e9, child.started, self._grace)
             if not child.process.is_alive():
-                if ending and child.process.exitcode == 0:
-                    continue
-                self._replace(worker, child.cause_of_death(), took_a_step=heartbeats[worker] / 1e9 > child.started)
+                if child.process.exitcode != 0:
+                    self._replace(worker, child.cause_of_death(), took_a_step=heartbeats[worker] / 1e9 > child.started)
             elif now - last_sign > self._timeout:
                 child.process.kill()
                 child.process.join()

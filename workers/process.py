@@ -83,7 +83,7 @@ def _let_fork_server_end() -> None:
     # an end, to start children of its own, and a stopped child would hold it for ever.
     from multiprocessing import forkserver
 
-    held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)  # type: ignore[attr-defined]
+    held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
     if held is not None:
         os.close(held)
         forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]

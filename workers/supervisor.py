@@ -90,7 +90,7 @@ class Supervisor:
         """Looks after everything until there is a reason to end; returns it."""
         while True:
             self._pool.wait(0.2, [self._evaluations.pipe])
-            self._pool.check(ending=self._reporter.steps >= self._config.num_env_steps)
+            self._pool.check()
             self._evaluations.listen()
             self._report()
             self._save_when_due()
