@@ -1,8 +1,11 @@
 """Signals: once is tidy, twice is now."""
 
 import signal
+import time
 from types import FrameType
 
+# timeout(1) and schedulers signal a process and its group: the same request, heard twice.
+ECHO_SECONDS = 0.5
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 
 
@@ -14,6 +17,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._received_at = 0.0
         self.checkpoint_wanted = False
         for name in EXIT_CODES:
             if hasattr(signal, name):
@@ -22,9 +26,11 @@ class Interrupts:
             signal.signal(signal.SIGUSR1, self._checkpoint)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self._received_at = signal.Signals(number).name, now
+        elif now - self._received_at > ECHO_SECONDS:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
 
     def _checkpoint(self, number: int, frame: FrameType | None) -> None:
         self.checkpoint_wanted = True

@@ -50,6 +50,7 @@ def test_a_signal_saves_and_stops(run, number, code):
     family = run.family
     assert len(family) >= 4
     began = time.monotonic()
+    run.process.send_signal(number)
     os.killpg(run.process.pid, number) if number == signal.SIGINT else run.process.send_signal(number)
     assert run.finish(20) == code
     assert time.monotonic() - began < 10
@@ -65,7 +66,7 @@ def test_a_second_signal_ends_it_now(run):
     run.wait_for(1000)
     os.kill(run.workers[0], signal.SIGSTOP)  # so that a tidy end takes a while
     run.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    time.sleep(1.0)
     began = time.monotonic()
     run.process.send_signal(signal.SIGINT)
     assert run.finish(10) == 130
