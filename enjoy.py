@@ -26,6 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first episode (default: 1)")
     parser.add_argument("--non-det", action="store_true", help="sample the actions instead of taking the most probable")
     parser.add_argument("--video", help="record the first episode to this mp4 file (without a display: enjoy.mp4)")
+    parser.add_argument(
+        "--export", metavar="FILE", help="write the policy as a .pt2 (torch.export) or .onnx file instead of playing"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else; no window, no video")
     return parser
 
@@ -43,11 +46,12 @@ def main() -> int:
         parser.error("--load-dir needs --env-name")
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
+    from workers.export import ExportError
     from workers.run_folder import RunFolderError
 
     try:
         play(options)
-    except (CheckpointError, RunFolderError, EnvironmentProblem) as problem:
+    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -85,9 +89,16 @@ def play(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     model, config, resolved = restore_policy(find_policy(options))
+    camera = Camera(resolved, max_episode_length=config.max_episode_length)
+    if options.export:
+        from workers.export import export_policy
+
+        observation, _ = camera.environment(pictures=False).reset(seed=options.seed)
+        export_policy(model, torch.from_numpy(observation[None]), Path(options.export))
+        print(f"exported to {options.export}")
+        return
     window = has_display() and not options.json and not options.video
     video = Path(options.video or "enjoy.mp4") if options.video or not (window or options.json) else None
-    camera = Camera(resolved, max_episode_length=config.max_episode_length)
     returns: list[float] = []
     lengths: list[int] = []
     for episode in range(options.episodes):

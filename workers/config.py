@@ -93,6 +93,9 @@ class Config:
     checkpoint_interval: float = flag(120.0, "seconds between checkpoints", minimum=1.0)
     keep_checkpoints: int = flag(3, "how many checkpoints stay", minimum=1)
     tensorboard: bool = flag(True, "write TensorBoard events when it is installed")
+    track: bool = flag(False, "send the metrics to Weights & Biases")
+    wandb_project_name: str = flag("a3c", "project on Weights & Biases")
+    wandb_entity: str | None = flag(None, "user or team on Weights & Biases")
     worker_timeout: float = flag(
         60.0, "seconds without a step after which a worker counts as hung and is replaced", minimum=0.1, group="reliability"
     )

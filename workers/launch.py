@@ -35,11 +35,12 @@ def launch(arguments: Sequence[str]) -> int:
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
     from workers.run_folder import RunFolderError
+    from workers.tracking import TrackingError
 
     debug = "--debug" in arguments
     try:
         return _train(arguments, interrupts)
-    except (UsageError, EnvironmentProblem) as problem:
+    except (UsageError, EnvironmentProblem, TrackingError) as problem:
         code, sentence = 2, str(problem)
     except (CheckpointError, RunFolderError, ValueError, OSError) as problem:
         code, sentence = 1, str(problem)
@@ -62,6 +63,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     from workers.records import Records
     from workers.run_folder import RunFolder, write_json
     from workers.supervisor import Supervisor
+    from workers.tracking import Tracker
 
     folder = folder or RunFolder.create(
         run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
@@ -78,13 +80,22 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     )
     if state is not None:
         records.truncate_after(run.start_steps, run.elapsed)
+    tracker = None
+    if config.track:
+        project, entity = config.wandb_project_name, config.wandb_entity
+        tracker = Tracker(folder, project=project, entity=entity, description=run.description())
+        records.also_metrics.append(tracker.metrics)
     for warning in warnings:
         console.warn(warning)
     console.banner(_banner(run, resumed=state is not None))
+    code = 1
     try:
-        return Supervisor(run, context=context, records=records, console=console, interrupts=interrupts).run()
+        code = Supervisor(run, context=context, records=records, console=console, interrupts=interrupts).run()
     finally:
         records.close()
+        if tracker is not None:
+            tracker.finish(code)
+    return code
 
 
 def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str, Any] | None, list[str]]:

@@ -57,6 +57,7 @@ class Records:
 
     def __init__(self, folder: RunFolder, *, env_id: str, tensorboard: bool, append: bool, warn: Callable[[str], None]) -> None:
         """Start the records, or go on with them for `append`; `warn` is told once of every file that fails."""
+        self.also_metrics: list[Callable[[Mapping[str, float | None]], None]] = []
         self._folder = folder
         self._guard = guard = Guard(warn)
         t_start = json.dumps({"t_start": time.time(), "env_id": env_id})
@@ -86,6 +87,8 @@ class Records:
         self._jsonl.add((json.dumps({key: _json_number(value) for key, value in values.items()}) + "\n").encode())
         if self._board is not None:
             self._board.scalars(values, steps)
+        for also in self.also_metrics:
+            also(row)
 
     def evaluation(self, *, steps: int, returns: Sequence[float], lengths: Sequence[int]) -> None:
         """Note the raw returns and the lengths in steps of one evaluation of the policy of `steps`."""

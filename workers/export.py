@@ -1,0 +1,56 @@
+"""A trained policy as a program of its own: one step of the network, for other languages and devices."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from a3c.model import ActorCritic
+
+
+class ExportError(Exception):
+    """A policy that can't be exported so; one sentence with the fix in it."""
+
+
+class PolicyStep(nn.Module):
+    """(observations [B, ...], state [B, S]) -> (policy [B, A], values [B], next state [B, S]); B is free."""
+
+    def __init__(self, model: ActorCritic) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step; zeros are the state at the start of an episode."""
+        return self.model.step(observations, state)
+
+
+def export_policy(model: ActorCritic, observation: Tensor, path: Path) -> None:
+    """Writes `path`: .pt2 for torch.export.load, .onnx for ONNX. `observation`: one, with batch axis. ExportError."""
+    batch = observation.expand(2, *observation.shape[1:]).contiguous()
+    arguments = (batch, model.initial_state(2))
+    free = torch.export.Dim("batch", min=1)
+    shapes = ({0: free}, {0: free})
+    program = torch.export.export(PolicyStep(model).eval(), arguments, dynamic_shapes=shapes)
+    if path.suffix == ".pt2":
+        torch.export.save(program, path)
+    elif path.suffix == ".onnx":
+        _export_onnx(program, path)
+    else:
+        raise ExportError(f"{path}: a policy can be exported as .pt2 or .onnx; give the file one of these suffixes.")
+
+
+def _export_onnx(program: "torch.export.ExportedProgram", path: Path) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError("ONNX needs two more packages: pip install onnx onnxscript, or export to .pt2.") from error
+    result = torch.onnx.export(
+        program,
+        input_names=["observations", "state"],
+        output_names=["policy", "values", "next_state"],
+        dynamo=True,
+        verbose=False,
+    )
+    assert result is not None
+    result.save(str(path))
