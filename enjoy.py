@@ -38,20 +38,21 @@ def main() -> int:
     limit_threads()
     parser = build_parser()
     options = parser.parse_args()
-    if options.episodes < 1:
-        parser.error("--episodes must be at least 1")
+    if options.episodes < 1 or options.seed < 0:
+        parser.error("--episodes must be at least 1, and --seed at least 0")
     if bool(options.run_dir) == bool(options.load_dir):
         parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
     if options.load_dir and not options.env_name:
         parser.error("--load-dir needs --env-name")
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
+    from workers.config import OtherVersion
     from workers.export import ExportError
     from workers.run_folder import RunFolderError
 
     try:
         play(options)
-    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError) as problem:
+    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError, OtherVersion) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -33,9 +33,9 @@ class SmallConv(nn.Module):
 
 
 class NatureConv(nn.Module):
-    """32@8x8/4, 64@4x4/2, 64@3x3/1, 512 units: [N, C, 84, 84] -> [N, 512]. Mnih et al. 2015."""
+    """32@8x8/4, 64@4x4/2, 64@3x3/1, `hidden_size` units: [N, C, 84, 84] -> [N, hidden_size]. Mnih et al. 2015, with 512."""
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int) -> None:
         super().__init__()
         channels, height, width = observation_shape
         layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
@@ -44,13 +44,13 @@ class NatureConv(nn.Module):
         for layer in layers:
             (kernel, _), (stride, _) = layer.kernel_size, layer.stride
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-        self.output_size = 512
+        self.output_size = hidden_size
         self.linear = nn.Linear(64 * height * width, self.output_size)
         for weighted in (*layers, self.linear):
             orthogonal_(weighted, math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, 512]."""
+        """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
             x = self.activation(layer(x))
         features: Tensor = self.activation(self.linear(x.flatten(1)))

@@ -94,5 +94,5 @@ def _body(
         case (_, 42, 42):
             return SmallConv(observation_shape, activation=activation)
         case (_, 84, 84):
-            return NatureConv(observation_shape, activation=activation)
+            return NatureConv(observation_shape, activation=activation, hidden_size=hidden_size)
     raise ValueError(f"no network takes observations of shape {observation_shape}; give (D,), (C, 42, 42) or (C, 84, 84)")

@@ -73,8 +73,10 @@ def _atari(env_name: str, registered: Container[str]) -> Alias | None:
     ram = match["ram"] is not None
     if match["skip"] == "Deterministic":
         sticky = 0.25 if match["version"] == "0" else 0.0
-        id_, kwargs = f"ALE/{match['game']}-v5", {"frameskip": 4, "repeat_action_probability": sticky}
-        differences = [describe_emulation(frameskip=4, sticky=sticky)]
+        # At 4 frames a step the lasers of Space Invaders are invisible: its Deterministic ids skipped 3 (Mnih et al., 2013).
+        skip = 3 if match["game"] == "SpaceInvaders" else 4
+        id_, kwargs = f"ALE/{match['game']}-v5", {"frameskip": skip, "repeat_action_probability": sticky}
+        differences = [describe_emulation(frameskip=skip, sticky=sticky)]
     else:
         id_, kwargs, differences = f"{match['game']}{match['skip'] or ''}-v{match['version']}", {}, []
         if id_ not in registered:

@@ -37,8 +37,11 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state`, its format version and its digest; a kill at any point leaves old or new; CheckpointError."""
+def save(path: Path, state: dict[str, Any], *, with_digest: bool = True) -> None:
+    """Write `state`, its format version and its digest; a kill at any point leaves old or new; CheckpointError.
+
+    Without a digest several runs may write the same `path`: what is there is then always whole, and of one of them.
+    """
     for where, value in _walk(state, "state"):
         _refuse_unsafe(where, value)
     buffer = io.BytesIO()
@@ -56,7 +59,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
             file.write(data)
             file.flush()
             # The digest goes first, and names the file that it replaces: between the two renames the old file verifies.
-            write_json(digest_path(path), digest)
+            if with_digest:
+                write_json(digest_path(path), digest)
     except OSError as error:
         if not path.exists():
             _delete(digest_path(path))
@@ -104,6 +108,15 @@ def latest(directory: Path) -> tuple[Path, dict[str, Any], list[str]]:
             f"start a new run without --resume, or put back a good copy. {warnings[0]}"
         )
     raise CheckpointError(f"There is no checkpoint in {str(directory)!r}; start a new run without --resume.")
+
+
+def set_aside_newer(path: Path) -> None:
+    """Rename the damaged checkpoints that are newer than `path`: they would outlive better ones that sort below them."""
+    for other in _checkpoints(path.parent):
+        if other.name > path.name:
+            with contextlib.suppress(OSError):
+                other.replace(other.with_name(other.name + ".damaged"))
+            _delete(digest_path(other))
 
 
 def rotate(directory: Path, keep: int = 3) -> None:

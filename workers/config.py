@@ -1,6 +1,6 @@
 """One frozen configuration; the command line is made from it, presets lie below explicit flags."""
 
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 GROUPS = {
@@ -62,16 +62,18 @@ class Config:
     gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
-    max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=0.0)
+    max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
     optimizer: str = flag(
         "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
     )
     lr: float = flag(1e-4, "learning rate", minimum=0.0)
     use_linear_lr_decay: bool = flag(False, "let the learning rate fall to 0 at --num-env-steps")
-    eps: float = flag(1e-5, "epsilon of Adam or RMSprop", minimum=0.0)
-    alpha: float = flag(0.99, "decay of RMSprop's mean square", minimum=0.0, maximum=1.0)
-    betas: tuple[float, ...] = flag((0.9, 0.999), "decays of Adam's moments", repeated=True, count=2, minimum=0.0, maximum=1.0)
+    eps: float = flag(1e-5, "epsilon of Adam or RMSprop", minimum=1e-12)
+    alpha: float = flag(0.99, "decay of RMSprop's mean square", minimum=0.0, maximum=0.999999)
+    betas: tuple[float, ...] = flag(
+        (0.9, 0.999), "decays of Adam's moments", repeated=True, count=2, minimum=0.0, maximum=0.999999
+    )
     amsgrad: bool = flag(False, "AMSGrad variant of Adam")
     no_shared: bool = flag(False, "give every worker optimizer statistics of its own")
     eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
@@ -101,6 +103,21 @@ class Config:
     )
     max_restarts: int = flag(100, "replacements of workers after which the run gives up (exit code 3)", minimum=0)
     debug: bool = flag(False, "show the stack trace of an error")
+
+
+class OtherVersion(Exception):
+    """A saved configuration that this version does not understand; one sentence."""
+
+
+def saved_config(state: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a checkpoint's configuration. OtherVersion."""
+    saved: dict[str, Any] = state["config"]
+    unknown = {*saved} - {field.name for field in fields(Config)}
+    if unknown:
+        raise OtherVersion(
+            f"the checkpoint knows settings that this version does not ({', '.join(sorted(unknown))}); use the one that saved it"
+        )
+    return saved
 
 
 def flag_name(config_field: "Field[Any]") -> str:

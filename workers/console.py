@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -15,6 +16,7 @@ REDRAW_SECONDS = 0.25
 _ERASE_LINE = "\r\x1b[K"
 _STYLES = {"": "", "dim": "2", "bold": "1", "warn": "33", "bar": "36", "good": "1;32"}
 _BAR_CELLS = 20
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _GAP = "  "
 _GONE = (errno.EPIPE, errno.EIO)  # the reader of the pipe, or the terminal, has gone for good
 
@@ -41,6 +43,7 @@ class Console:
         self._next_status = 0.0
         self._parts: list[tuple[int, _Part]] = []  # the first to go on a narrow terminal has the highest number
         self._silent = False
+        self.also: Callable[[str], object] = lambda text: None  # hears every permanent line
 
     def line(self, text: str) -> None:
         """Print a permanent line, above the status line."""
@@ -113,6 +116,7 @@ class Console:
         self._give_up()  # what cannot be flushed now would make the interpreter exit with an error
 
     def _print(self, text: str) -> None:
+        self.also(_STYLE.sub("", text))
         live = self._is_terminal and bool(self._parts)
         self._write((_ERASE_LINE if live else "") + text + "\n" + (self._live_line() if live else ""))
 

@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workers.console import Console
 from workers.evaluator import Evaluation, EvaluatorTask, run_evaluator
 from workers.pool import Child
+from workers.records import Evaluation as Evaluated
 from workers.records import Records
 from workers.reporter import Reporter
 from workers.run import Run
@@ -35,22 +34,23 @@ class Evaluations:
     ) -> None:
         self._run, self._context, self._records, self._console = run, context, records, console
         self._reporter, self._warn = reporter, warn
-        self.last: Evaluation | None = None
+        self.last: Evaluated | None = records.last_evaluation
         self.best_mean, self.episodes_done = run.best_mean, run.evaluated_episodes
         self._failures = 0
-        self._child = self._start()
+        self._child: Child | None = None
 
     @property
-    def pipe(self) -> Connection:
-        """Becomes readable when there is news."""
-        return self._child.pipe
+    def pipes(self) -> list[Connection]:
+        """Become readable when there is news."""
+        return [] if self._child is None else [self._child.pipe]
 
     @property
     def mean(self) -> float | None:
         """Mean return of the last evaluation."""
-        return None if self.last is None else float(np.mean(self.last.returns))
+        return None if self.last is None else float(np.mean(self.last[1]))
 
-    def _start(self) -> Child:
+    def start(self) -> None:
+        """Starts the test worker."""
         run = self._run
         task = EvaluatorTask(
             config=run.config,
@@ -63,47 +63,66 @@ class Evaluations:
             best_mean=self.best_mean,
             episodes_done=self.episodes_done,
         )
-        return Child(target=run_evaluator, task=task, name="test worker", context=self._context)
+        run.memory.progress.tester_heartbeat = 0
+        self._child = Child(target=run_evaluator, task=task, name="test worker", context=self._context)
 
     def listen(self) -> None:
-        """Files what has been reported, and replaces a dead test worker."""
-        for message in self._child.messages():
+        """Files what has been reported, and replaces a test worker that is dead or hangs."""
+        child = self._child
+        if child is None:
+            return
+        for message in child.messages():
             if isinstance(message, Evaluation):
                 self._file(message)
-                self._child.send("draw")
+                child.send("draw")
             else:
                 self._records.log(message)
-        if self._failures < MAX_FAILURES and not self._child.process.is_alive():
-            self._failures += 1
-            then = "no more evaluations" if self._failures == MAX_FAILURES else "replaced"
-            self._warn(f"the test worker died ({self._child.cause_of_death()}): {then}, training goes on")
-            if self._failures < MAX_FAILURES:
-                self._child.end(patience=0.0)
-                self._child = self._start()
+        if not child.process.is_alive():
+            self._replace(child, child.cause_of_death())
+        elif self._hangs():
+            self._replace(child, f"no step for {self._run.config.worker_timeout:g} s")
 
-    def once_more(self, *, interrupted: Callable[[], bool]) -> None:
-        """Evaluates the final policy, and waits for it a while."""
+    def _hangs(self) -> bool:
+        heartbeat = self._run.memory.progress.tester_heartbeat
+        return heartbeat > 0 and time.monotonic() - heartbeat / 1e9 > self._run.config.worker_timeout
+
+    def _replace(self, child: Child, cause: str) -> None:
+        self._failures += 1
+        gives_up = self._failures == MAX_FAILURES
+        then = "no more evaluations" if gives_up else "replaced"
+        self._warn(f"the test worker died ({cause}): {then}, training goes on")
+        child.end(patience=0.0)
+        self._child = None
+        if not gives_up:
+            self.start()
+
+    def once_more(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
+        """Evaluates the final policy and waits for it a while; `tick` is called meanwhile."""
         deadline = time.monotonic() + FINAL_PATIENCE
-        self._child.send("evaluate")
-        while time.monotonic() < deadline and not interrupted() and self._failures < MAX_FAILURES:
-            self._child.pipe.poll(0.2)
-            failures = self._failures
-            self.listen()
-            if self._failures > failures:
+        asked: Child | None = None
+        while self._child is not None and time.monotonic() < deadline and not interrupted():
+            if self._child is not asked:
                 self._child.send("evaluate")
-            if self.last is not None and self.last.steps >= self._reporter.steps:
+                asked = self._child
+            self._child.pipe.poll(0.2)
+            self.listen()
+            if self.last is not None and self.last[0] >= self._reporter.steps:
                 return
+            tick()
         self._warn("the last evaluation was given up")
 
     def end(self) -> None:
         """Ends the test worker now."""
-        self._child.end(patience=0.0)
+        if self._child is not None:
+            self._child.end(patience=0.0)
+            self._child = None
 
     def _file(self, evaluation: Evaluation) -> None:
-        self.last = evaluation
+        self.last = evaluation.steps, evaluation.returns, evaluation.lengths
         self.episodes_done += len(evaluation.returns)
         mean = float(np.mean(evaluation.returns))
-        self.best_mean = max(self.best_mean, mean)
+        if evaluation.is_best:
+            self.best_mean = mean
         self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
         self._console.classic(
             seconds=self._reporter.seconds,
@@ -114,22 +133,5 @@ class Evaluations:
         )
         if evaluation.video is not None:
             self._console.line(f"video of the first episode: {evaluation.video}")
-            if self._run.config.tensorboard:
-                frames, fps = read_video(evaluation.video)
-                self._records.video(evaluation.video, frames, evaluation.steps, fps)
         if evaluation.warning is not None:
             self._warn(evaluation.warning)
-
-
-def read_video(path: Path) -> tuple[list[Any], float]:
-    """The RGB frames [H, W, 3] of a video and its frames per second."""
-    import cv2
-
-    video = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        there, frame = video.read()
-        if not there:
-            break
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    return frames, float(video.get(cv2.CAP_PROP_FPS)) or 30.0

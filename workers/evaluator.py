@@ -5,6 +5,7 @@ import faulthandler
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,13 +16,14 @@ from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers import checkpoint
+from workers.board import Board, Thumbnails
 from workers.camera import Camera
 from workers.config import Config
 from workers.curve import draw_curve
-from workers.play import Episodes, play_episodes
-from workers.process import prepare_child
+from workers.play import Episodes, Frame, play_episodes
+from workers.process import cores, prepare_child
 from workers.recipes import Spaces
-from workers.run_folder import RunFolder
+from workers.run_folder import Guard, RunFolder
 from workers.snapshot import policy_state, restore_policy
 from workers.trainer import SharedMemory
 
@@ -77,21 +79,21 @@ def _niceness(config: Config) -> int:
     if config.eval_nice is not None:
         return config.eval_nice
     # Against many workers a core, a lower priority would make an evaluation last for ever, and an equal one costs them little.
-    return 0 if config.num_processes > (os.cpu_count() or 1) else 5
+    return 0 if config.num_processes > cores() else 5
 
 
 def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
-    """Evaluates when the interval is over, or at once when told to; draws the curve when its report was filed."""
+    """Evaluates when the interval is over or when told "evaluate"; draws the curve when told "draw"."""
     due = time.monotonic() + interval
     while True:
         wait = max(0.0, due - time.monotonic()) if interval else None
-        if pipe.poll(wait):
-            pipe.recv()
+        message = pipe.recv() if pipe.poll(wait) else "evaluate"
+        if message == "draw":
+            evaluator.draw_curve()
+            continue
         evaluation = evaluator.evaluate()
         if evaluation is not None:
             pipe.send(evaluation)
-            pipe.recv()  # it is filed: the curve can be drawn with it
-            evaluator.draw_curve()
         due = time.monotonic() + interval
 
 
@@ -109,10 +111,11 @@ class Evaluator:
         self._environments = [
             make(task.environment, training=False, max_episode_length=length) for _ in range(config.eval_episodes)
         ]
+        self._board = Board(task.folder.tensorboard, Guard(self._warn))
         self._camera = Camera(task.environment, max_episode_length=length)
 
     def evaluate(self) -> Evaluation | None:
-        """One evaluation; None if the run told it to stop meanwhile."""
+        """One evaluation; None if the run has sent word meanwhile."""
         state = policy_state(
             config=self._config,
             environment=self._task.environment,
@@ -127,6 +130,7 @@ class Evaluator:
         seconds = time.monotonic() - self._task.began
         environments = list(self._environments)
         with contextlib.ExitStack() as stack:
+            thumbnails = Thumbnails()
             film = self._film(state["steps"]) if self._video_due() else None
             if film is not None:
                 environments[0] = self._camera.environment(pictures=True)
@@ -136,22 +140,44 @@ class Evaluator:
                 environments,
                 seeds=seeds,
                 sampled=self._config.eval_sampled,
-                on_frame=None if film is None else lambda frame: self._attempt("record", lambda: film.write(frame)),
-                interrupted=self._pipe.poll,
+                on_frame=None if film is None else self._filming(film, thumbnails),
+                interrupted=self._beat,
             )
+            self._task.memory.progress.tester_heartbeat = 0
             if episodes is None and film is not None:
                 film.discard()
         if episodes is None:
             return None
+        if film is not None and self._config.tensorboard:
+            self._show(thumbnails, state["steps"])
         return self._file(state, episodes, seconds=seconds, video=None if film is None else film.path)
+
+    def _beat(self) -> bool:
+        """Says that it lives, and hears whether the run has sent word."""
+        self._task.memory.progress.tester_heartbeat = time.monotonic_ns()
+        return self._pipe.poll()
+
+    def _filming(self, film: VideoWriter, thumbnails: Thumbnails) -> Callable[[Frame], None]:
+        def on_frame(frame: Frame) -> None:
+            self._attempt("record the video", lambda: film.write(frame))
+            thumbnails.add(frame)
+
+        return on_frame
+
+    def _show(self, thumbnails: Thumbnails, steps: int) -> None:
+        """Shows the film in TensorBoard, from an event file of this process's own."""
+        fps = self._camera.frames_per_second / thumbnails.stride
+        self._board.video("video/eval", thumbnails.frames, steps, fps)
+        self._board.flush()
 
     def _file(self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None) -> Evaluation:
         steps, mean = state["steps"], sum(episodes.returns) / len(episodes.returns)
         self._episodes_done += len(episodes.returns)
-        is_best = mean > self._best_mean
+        is_best = mean > self._best_mean and self._attempt(
+            "keep the best policy", lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean})
+        )
         if is_best:
             self._best_mean = mean
-            self._attempt("keep the best policy", lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean}))
         if video is not None:
             self._next_video = self._episodes_done - self._episodes_done % self._config.video_interval
             self._next_video += self._config.video_interval
@@ -183,8 +209,13 @@ class Evaluator:
             self._warning = f"no video: the environment can't be rendered here ({problem})"
             return None
 
-    def _attempt(self, what: str, action: Any) -> None:
+    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
         try:
             action()
         except Exception as problem:  # a full disk, say; training goes on
-            self._warning = f"could not {what}: {problem}"
+            self._warn(f"could not {what}: {problem}")
+            return False
+        return True
+
+    def _warn(self, text: str) -> None:
+        self._warning = text

@@ -116,34 +116,30 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         _print_help(arguments)
     namespace = vars(build_parser({}).parse_args(arguments))
     typed = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
-    if resumed is not None:
-        return _merge({**resumed}, typed, "resumed run")
-    return _merge({}, typed, "preset")
-
-
-def _merge(below: dict[str, Any], typed: dict[str, Any], origin: str) -> CommandLine:
     from envs.ids import resolve
 
-    named = {name: field.default for name, field in FIELDS.items()} | below | typed
+    named = {name: field.default for name, field in FIELDS.items()} | (resumed or {}) | typed
     environment = resolve(
         named["env_name"],
         env_kwargs=parse_pairs(named["env_kwargs"]),
         obs_mode=named["obs_mode"],
         env_modules=named["env_module"],
     )
-    if origin == "preset":
+    if resumed is None:
+        origin = "preset"
         below = preset(name=named["preset"], observation=environment.observation, envs_per_process=named["envs_per_process"])
-    config = Config(**{**below, **typed})
+    else:
+        origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
-    return CommandLine(config=config, environment=environment, origins=origins)
+    return CommandLine(config=Config(**{**below, **typed}), environment=environment, origins=origins)
 
 
 def _print_help(arguments: Sequence[str]) -> NoReturn:
     """Prints the help with what the preset makes of the rest of the line, as far as the rest is right."""
     rest = [word for word in arguments if word not in ("-h", "--help")]
     try:
-        config = parse(rest).config
-        made = {name: getattr(config, name) for name in FIELDS}
+        line = parse(rest)
+        made = {name: getattr(line.config, name) for name, origin in line.origins.items() if origin == "preset"}
     except Exception:  # whatever is wrong with the rest of the line, somebody asks for help
         made = {}
     build_parser(made).print_help()
@@ -161,6 +157,6 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--env-kwargs takes key=value, not {pair!r}")
         try:
             result[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             result[key] = text
     return result

@@ -1,30 +1,36 @@
 """From a command line to a running supervisor; every mistake of the user's ends here, in one sentence."""
 
-import json
+import dataclasses
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from workers.config import Config
+from workers.config import Config, OtherVersion, saved_config
 from workers.flags import CommandLine, UsageError, parse
 from workers.interrupts import Interrupts
 from workers.pool import PRELOADED, get_context
+from workers.process import cores, deaf_children
 
-FIXED_ON_RESUME = ("env_name", "algo", "obs_mode", "recurrent", "hidden_size", "num_layers", "activation")
+FIXED_ON_RESUME = (
+    *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "recurrent", "hidden_size", "num_layers", "activation"),
+    "run_dir",
+)
 
 
 def warm_up(arguments: Sequence[str]) -> None:
     """Starts the server that forks workers, so that it imports torch while this process does."""
-    method = next((arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word == "--start-method"), "auto")
-    if method in ("auto", "forkserver") and sys.platform == "linux":
-        from multiprocessing import forkserver
+    method = _value_of("--start-method", arguments) or "auto"
+    if sys.platform != "linux" or method not in ("auto", "forkserver") or {"-h", "--help"} & {*arguments}:
+        return
+    from multiprocessing import forkserver
 
-        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        # The server starts with neither this program's path nor its folder, wherever the user stands.
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        get_context(method).set_forkserver_preload(PRELOADED)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    # The server starts with neither this program's path nor its folder, wherever the user stands.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    get_context(method).set_forkserver_preload(PRELOADED)
+    with deaf_children():
         forkserver.ensure_running()
 
 
@@ -37,17 +43,18 @@ def launch(arguments: Sequence[str]) -> int:
     from workers.run_folder import RunFolderError
     from workers.tracking import TrackingError
 
-    debug = "--debug" in arguments
     try:
         return _train(arguments, interrupts)
     except (UsageError, EnvironmentProblem, TrackingError) as problem:
         code, sentence = 2, str(problem)
-    except (CheckpointError, RunFolderError, ValueError, OSError) as problem:
+    except (CheckpointError, RunFolderError, OtherVersion) as problem:
         code, sentence = 1, str(problem)
-        if debug:
-            raise
     except KeyboardInterrupt:  # a second signal before anything has begun
         return interrupts.exit_code
+    except Exception as problem:
+        if "--debug" in arguments:
+            raise
+        code, sentence = 1, f"{problem or type(problem).__name__} (--debug shows where)"
     print(f"main.py: {sentence}", file=sys.stderr)
     return code
 
@@ -60,6 +67,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
     spaces = look_at(line.environment, config)
     from workers.console import Console
+    from workers.folder_lock import hold
     from workers.records import Records
     from workers.run_folder import RunFolder, write_json
     from workers.supervisor import Supervisor
@@ -70,7 +78,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     )
     context = get_context(config.start_method)
     run = Run(config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state)
-    folder.checkpoints.mkdir(exist_ok=True)
+    lock = hold(folder)
     write_json(folder.config, run.description() | {"origins": line.origins})
     with open(folder.command, "a") as file:
         file.write(shlex.join(["python", "main.py", *arguments]) + "\n")
@@ -78,6 +86,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     records = Records(
         folder, env_id=line.environment.id, tensorboard=config.tensorboard, append=state is not None, warn=console.warn
     )
+    console.also = records.log
     if state is not None:
         records.truncate_after(run.start_steps, run.elapsed)
     tracker = None
@@ -93,6 +102,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
         code = Supervisor(run, context=context, records=records, console=console, interrupts=interrupts).run()
     finally:
         records.close()
+        lock.close()
         if tracker is not None:
             tracker.finish(code)
     return code
@@ -100,43 +110,44 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
 def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str, Any] | None, list[str]]:
     """The command line and, with --resume, the folder and checkpoint it goes on with."""
-    resume, log_dir = _value_of("--resume", arguments), _value_of("--log-dir", arguments)
+    resume = _value_of("--resume", arguments)
     if resume is None:
         return _with_cores(parse(arguments)), None, None, []
     from workers import checkpoint
     from workers.run_folder import RunFolder
 
-    folder = RunFolder.open(resume, log_dir=log_dir or Config.log_dir)
-    _, state, warnings = checkpoint.latest(folder.checkpoints)
-    saved = json.loads(json.dumps(state["config"]))
-    line = parse(arguments, resumed={name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+    folder = RunFolder.open(resume, log_dir=_value_of("--log-dir", arguments) or Config.log_dir)
+    path, state, warnings = checkpoint.latest(folder.checkpoints)
+    saved = saved_config(state)
+    line = parse(arguments, resumed=saved)
     for name in FIXED_ON_RESUME:
-        if getattr(line.config, name) != saved[name]:
-            raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved[name]}; leave the flag out")
+        if line.origins.get(name) == "flag" and getattr(line.config, name) != saved.get(name):
+            raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved.get(name)}; leave the flag out")
+    checkpoint.set_aside_newer(path)
     return _with_cores(line), folder, state, warnings
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """What follows the last `name` on a command line that nobody has parsed yet."""
+    value = None
     for i, word in enumerate(arguments):
         if word.startswith(name + "="):
-            return word.partition("=")[2]
-        if word == name and i + 1 < len(arguments):
-            return arguments[i + 1]
-    return None
+            value = word.partition("=")[2]
+        elif word == name and i + 1 < len(arguments):
+            value = arguments[i + 1]
+    return value
 
 
 def _with_cores(line: CommandLine) -> CommandLine:
-    import dataclasses
-
     if line.config.num_processes:
         return line
-    return dataclasses.replace(line, config=dataclasses.replace(line.config, num_processes=os.cpu_count() or 1))
+    return dataclasses.replace(line, config=dataclasses.replace(line.config, num_processes=cores()))
 
 
 def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
     from workers.run import versions
 
-    config, environment, cores = run.config, run.environment, os.cpu_count() or 1
+    config, environment, num_cores = run.config, run.environment, cores()
     found = versions()
     shape = "x".join(map(str, run.spaces.observation_shape))
     stops = [f"{config.num_env_steps:,} steps"]
@@ -144,7 +155,7 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
     stops += [f"a training return of {config.stop_reward:g}"] if config.stop_reward is not None else []
     core = "" if config.recurrent == "none" else f" + {config.recurrent}{config.hidden_size}"
     rows = [
-        (config.algo, f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {cores} cores"),
+        (config.algo, f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {num_cores} cores"),
         ("env", f"{config.env_name}   observations {shape} ({run.spaces.observation})   {run.spaces.num_actions} actions"),
         ("model", f"{type(run.model.body).__name__}{core}   {run.num_parameters:,} parameters   preset {config.preset}"),
         (
@@ -157,7 +168,7 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
     ]
     if environment.note:
         rows.insert(2, ("", environment.note))
-    if config.num_processes > cores:
-        better = f"--num-processes {cores} --envs-per-process {max(8, config.num_processes // cores)}"
+    if config.num_processes > num_cores:
+        better = f"--num-processes {num_cores} --envs-per-process {max(8, config.num_processes // num_cores)}"
         rows.insert(-2, ("", f"more workers than cores: {better} would be faster"))
     return rows

@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from workers.process import deaf_children
+
 PRELOADED = ["workers.trainer", "workers.evaluator", "ale_py"]
 
 
@@ -35,7 +37,8 @@ class Child:
         self.name = name
         self.pipe, theirs = context.Pipe()
         self.process: Any = context.Process(target=target, args=(task, theirs), name=name, daemon=True)  # type: ignore[attr-defined]
-        self.process.start()
+        with deaf_children():
+            self.process.start()
         theirs.close()
         self.started = time.monotonic()
 

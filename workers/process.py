@@ -1,5 +1,6 @@
 """What every child process does first: its signals, threads and memory, and an end when its parent ends."""
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -7,6 +8,7 @@ import signal
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -20,13 +22,33 @@ def limit_threads() -> None:
         os.environ[name] = "1"
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes started inside inherit blocked signals: those meant to end a run are the main process's to answer.
+
+    Terminals, timeout(1) and schedulers signal the whole group; workers that died of it would be taken for failures.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def prepare_child(title: str) -> None:
-    """Makes the process deaf to Ctrl-C (its parent hears it), single-threaded, and mortal with its parent."""
+    """Makes the process single-threaded and mortal with its parent, and leaves Ctrl-C to the parent."""
     import cv2
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _keep_freed_memory()

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from shared_optim.memory import SharedTensor
 
-COUNTERS = ("steps", "updates", "episodes", "segments", "dropped_gradients", "policy_lag_sum", "policy_lag_max", "heartbeat")
+COUNTERS = (
+    *("steps", "updates", "episodes", "segments", "dropped_gradients", "heartbeat"),
+    *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
+)
+CONTROL = ("stop", "window", "tester_heartbeat")
 SUMS = ("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate")
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 
@@ -26,10 +30,10 @@ class ProgressTable:
         self._counters = SharedTensor(num_workers, len(COUNTERS), dtype=torch.int64, context=context)
         self._sums = SharedTensor(num_workers, len(SUMS), dtype=torch.float64, context=context)
         self._episodes = SharedTensor(num_workers, EPISODES_KEPT, 3, dtype=torch.float64, context=context)
-        self._stop = SharedTensor(1, dtype=torch.int64, context=context)
+        self._control = SharedTensor(len(CONTROL), dtype=torch.int64, context=context)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("counters", "sums", "episodes", "stop_flag")}
+        return {name: value for name, value in vars(self).items() if name not in ("counters", "sums", "episodes", "control")}
 
     @cached_property
     def counters(self) -> NDArray[np.int64]:
@@ -47,9 +51,9 @@ class ProgressTable:
         return self._episodes.tensor.numpy()
 
     @cached_property
-    def stop_flag(self) -> NDArray[np.int64]:
-        """[1]: not 0 when the workers are to end."""
-        return self._stop.tensor.numpy()
+    def control(self) -> NDArray[np.int64]:
+        """Cells as in CONTROL, each with one writer."""
+        return self._control.tensor.numpy()
 
     def column(self, name: str) -> NDArray[np.int64]:
         """One counter of all workers [N], as a view."""
@@ -61,12 +65,32 @@ class ProgressTable:
 
     def stop(self) -> None:
         """Tells the workers to end after the segment they are in."""
-        self.stop_flag[0] = 1
+        self.control[CONTROL.index("stop")] = 1
 
     @property
     def stopping(self) -> bool:
         """Whether `stop` was called."""
-        return bool(self.stop_flag[0])
+        return bool(self.control[CONTROL.index("stop")])
+
+    @property
+    def window(self) -> int:
+        """Number of the time span over which workers keep the largest policy lag."""
+        return int(self.control[CONTROL.index("window")])
+
+    def next_window(self) -> int:
+        """Largest policy lag of the span that ends now; workers that made no update in it do not count."""
+        lags = self.column("policy_lag_max")[self.column("policy_lag_window") == self.window]
+        self.control[CONTROL.index("window")] += 1
+        return int(lags.max(initial=0))
+
+    @property
+    def tester_heartbeat(self) -> int:
+        """Monotonic ns of the test worker's last step; 0 while it rests."""
+        return int(self.control[CONTROL.index("tester_heartbeat")])
+
+    @tester_heartbeat.setter
+    def tester_heartbeat(self, monotonic_ns: int) -> None:
+        self.control[CONTROL.index("tester_heartbeat")] = monotonic_ns
 
 
 class EpisodeReader:
@@ -91,6 +115,7 @@ class WorkerRow:
     """The one writer of a worker's row; a replacement goes on where its predecessor stopped."""
 
     def __init__(self, table: ProgressTable, worker: int) -> None:
+        self._table = table
         self._counters, self._sums, self._episodes = table.counters[worker], table.sums[worker], table.episodes[worker]
 
     def beat(self, monotonic_ns: int) -> None:
@@ -106,7 +131,9 @@ class WorkerRow:
         for name, value in statistics.items():
             self._sums[SUMS.index(name)] += value
         self.add("policy_lag_sum", policy_lag)
-        worst = COUNTERS.index("policy_lag_max")
+        worst, window = COUNTERS.index("policy_lag_max"), COUNTERS.index("policy_lag_window")
+        if self._counters[window] != self._table.window:
+            self._counters[window], self._counters[worst] = self._table.window, 0
         self._counters[worst] = max(self._counters[worst], policy_lag)
         self.add("updates", 1)
 

@@ -7,8 +7,6 @@ import csv
 import io
 import json
 import math
-import os
-import socket
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workers.board import Board
 from workers.run_folder import Appender, Guard, RunFolder, replacing, write_json
 
 Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
@@ -47,9 +46,6 @@ STATUS: Mapping[str, Any] = {
 STEPS = "time/total_timesteps"
 
 _MONITOR_SECONDS = 2.0
-_TENSORBOARD_SECONDS = 5.0
-_GIF_FRAMES = 200
-_GIF_PIXELS = 256
 
 
 class Records:
@@ -67,7 +63,7 @@ class Records:
         self._csv = Appender(folder.metrics_csv, guard, header=",".join(METRICS) + "\n", append=append)
         self._jsonl = Appender(folder.metrics_jsonl, guard, append=append)
         self._log = Appender(folder.log, guard, append=append)
-        self._board = _Board(folder.tensorboard, guard) if tensorboard else None
+        self._board = Board(folder.tensorboard, guard) if tensorboard else None
         self._evaluations: list[Evaluation] = []
         self._status = dict(STATUS)
         if append:
@@ -95,10 +91,10 @@ class Records:
         self._evaluations.append((steps, list(returns), list(lengths)))
         self._write_evaluations()
 
-    def video(self, path: Path, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
-        """Show the RGB frames of the video at `path` in TensorBoard, under the name before its first underscore."""
-        if self._board is not None and len(frames) > 0:
-            self._board.video(f"video/{path.stem.partition('_')[0]}", frames, steps, fps)
+    @property
+    def last_evaluation(self) -> Evaluation | None:
+        """Steps, returns and lengths of the newest evaluation."""
+        return self._evaluations[-1] if self._evaluations else None
 
     def status(self, **fields: Any) -> None:
         """Replace status.json by all fields known so far and those given; NaN becomes null."""
@@ -176,84 +172,6 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     np.savez(buffer, timesteps=timesteps, results=results, ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths)
     with replacing(path) as file:
         file.write(buffer.getbuffer())
-
-
-class _Board:
-    """One TensorBoard event file, written through an Appender: no thread, no torn records, no other framework."""
-
-    def __init__(self, directory: Path, guard: Guard) -> None:
-        self._directory, self._guard = directory, guard
-        self._file: Appender | None = None
-        self._absent = False
-        self._purge_step: int | None = None
-
-    def scalars(self, values: Mapping[str, float], steps: int) -> None:
-        finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        self._add(steps, [{"tag": key, "simple_value": value} for key, value in finite.items()])
-
-    def video(self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
-        try:
-            gif, height, width = _gif(frames, fps)
-        except (ImportError, ValueError, OSError) as error:
-            self._guard.warn(f"A video could not be shown in TensorBoard ({error}); its file is not affected.")
-            return
-        image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif}
-        self._add(steps, [{"tag": tag, "image": image}])
-
-    def purge_after(self, steps: int) -> None:
-        """Have TensorBoard hide what earlier files hold after `steps`."""
-        self._purge_step = steps + 1
-
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-
-    def _add(self, steps: int, values: list[dict[str, Any]]) -> None:
-        if self._absent:
-            return
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
-            from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-        except ImportError:
-            self._absent = True
-            self._guard.warn("TensorBoard is not installed, so tb/ stays empty; pip install tensorboard.")
-            return
-        if self._file is None:
-            self._file = self._open()
-            self._write(Event(wall_time=time.time(), step=0, file_version="brain.Event:2"))
-        if self._purge_step is not None:
-            start = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=self._purge_step, session_log=start))
-            self._purge_step = None
-        summary = Summary(value=[Summary.Value(**value) for value in values])
-        self._write(Event(wall_time=time.time(), step=steps, summary=summary))
-
-    def _open(self) -> Appender:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
-        with self._guard(self._directory):
-            self._directory.mkdir(parents=True, exist_ok=True)
-        return Appender(self._directory / name, self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
-
-    def _write(self, event: Any) -> None:
-        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
-
-        assert self._file is not None
-        record = io.BytesIO()
-        RecordWriter(record).write(event.SerializeToString())
-        self._file.add(record.getvalue())
-
-
-def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, int, int]:
-    """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
-    from PIL import Image
-
-    every = math.ceil(len(frames) / _GIF_FRAMES)
-    shrink = math.ceil(max(frames[0].shape[:2]) / _GIF_PIXELS)
-    images = [Image.fromarray(np.ascontiguousarray(frame[::shrink, ::shrink])) for frame in frames[::every]]
-    milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
-    buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
-    return buffer.getvalue(), images[0].height, images[0].width
 
 
 def _csv_line(row: Mapping[str, float]) -> bytes:

@@ -97,7 +97,7 @@ class Reporter:
             "train/grad_norm": mean["grad_norm"],
             "train/learning_rate": mean["learning_rate"],
             "async/policy_lag_mean": self.lag_mean,
-            "async/policy_lag_max": float(self._progress.column("policy_lag_max").max()),
+            "async/policy_lag_max": float(self._progress.next_window()),
             "async/updates_per_sec": updates_per_second,
             "async/dropped_nonfinite": totals["dropped_gradients"],
             "workers/steps_min": float(steps_by_worker.min()),

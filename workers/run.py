@@ -1,5 +1,6 @@
 """A run: its configuration, folder and shared memory, new or taken up again from a checkpoint."""
 
+import contextlib
 import dataclasses
 import platform
 import subprocess
@@ -17,6 +18,7 @@ from envs.make import check_spaces, make
 from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
 from shared_optim.memory import SharedTensor
+from workers import checkpoint
 from workers.config import Config
 from workers.progress import COUNTERS, ProgressTable
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
@@ -92,6 +94,9 @@ class Run:
         self.start_updates = state["counters"]["updates"]
         self.recent = [(return_, length) for return_, length in state["recent"]]
         self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
+        # An evaluation may have ended after the checkpoint; best.pt itself says how good it is.
+        with contextlib.suppress(checkpoint.CheckpointError):
+            self.best_mean = max(self.best_mean, checkpoint.load(self.folder.best)["mean"])
 
     def is_finite(self) -> bool:
         """Whether every shared parameter is a number."""

@@ -96,8 +96,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Name the file beside `path` that is written before it takes its place; a killed run's is overwritten."""
-    return path.with_name(f".{path.name}.tmp")
+    """Name the file beside `path` that this process writes before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_json(path: Path, obj: object, *, durable: bool = True) -> None:

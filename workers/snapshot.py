@@ -11,10 +11,8 @@ from a3c.model import ActorCritic
 from envs.ids import ResolvedId
 from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
-from workers.config import Config
+from workers.config import Config, saved_config
 from workers.recipes import Spaces, build_model
-
-FORMAT_VERSION = 1
 
 
 def policy_state(
@@ -29,7 +27,6 @@ def policy_state(
     """A copy of the shared policy at this moment; other processes may move it meanwhile."""
     count, mean, m2 = normaliser.state()
     return {
-        "format_version": FORMAT_VERSION,
         "config": dataclasses.asdict(config),
         "environment": dataclasses.asdict(environment),
         "spaces": dataclasses.asdict(spaces),
@@ -41,7 +38,7 @@ def policy_state(
 
 def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, ResolvedId]:
     """The network of a snapshot, ready to play, with its configuration and environment."""
-    config = Config(**state["config"])
+    config = Config(**saved_config(state))
     spaces = Spaces(**state["spaces"])
     model = build_model(config, spaces)
     FlatParameters(model).vector.copy_(state["parameters"])

@@ -1,6 +1,7 @@
 """The supervisor: the main process's life while the workers train."""
 
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -38,6 +39,16 @@ class Supervisor:
         self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()
+        self._pool = WorkerPool(
+            start=self._start_worker,
+            heartbeats=lambda: run.memory.progress.column("heartbeat"),
+            timeout=self._config.worker_timeout,
+            max_restarts=self._config.max_restarts,
+            tell=self._tell_failure,
+        )
+        self._evaluations = Evaluations(
+            run, context=context, records=records, console=console, reporter=self._reporter, warn=self._warn
+        )
         self._running = False
 
     def run(self) -> int:
@@ -49,28 +60,18 @@ class Supervisor:
             return self._give_up(str(problem), 3 if isinstance(problem, TooManyFailures) else 1)
         except KeyboardInterrupt:
             self._end_children(patience=0.0)
+            self._console.close()
             self._status("interrupted", exit_code=self._interrupts.exit_code)
             return self._interrupts.exit_code
+        except Exception as problem:  # a mistake of ours or of the machine: it must not look like a run that goes on
+            self._records.log(traceback.format_exc())
+            return self._give_up(f"{problem or type(problem).__name__}; see log.txt", 1)
         finally:
             self._end_children(patience=0.0)
 
     def _start(self) -> None:
-        self._pool = WorkerPool(
-            start=self._start_worker,
-            heartbeats=lambda: self._run.memory.progress.column("heartbeat"),
-            timeout=self._config.worker_timeout,
-            max_restarts=self._config.max_restarts,
-            tell=self._tell_failure,
-        )
-        self._evaluations = Evaluations(
-            self._run,
-            context=self._context,
-            records=self._records,
-            console=self._console,
-            reporter=self._reporter,
-            warn=self._warn,
-        )
         self._status("starting")
+        self._evaluations.start()
         self._pool.start(self._config.num_processes)
 
     def _start_worker(self, worker: int, restarts: int) -> Child:
@@ -89,14 +90,14 @@ class Supervisor:
     def _watch(self) -> str:
         """Looks after everything until there is a reason to end; returns it."""
         while True:
-            self._pool.wait(0.2, [self._evaluations.pipe])
+            self._pool.wait(0.2, self._evaluations.pipes)
+            reason = self._reason_to_end()
+            if reason is not None:
+                return reason
             self._pool.check()
             self._evaluations.listen()
             self._report()
             self._save_when_due()
-            reason = self._reason_to_end()
-            if reason is not None:
-                return reason
 
     def _reason_to_end(self) -> str | None:
         config, reporter = self._config, self._reporter
@@ -140,7 +141,7 @@ class Supervisor:
         evaluation = self._evaluations.last
         if evaluation is not None:
             row["eval/mean_reward"] = self._evaluations.mean
-            row["eval/mean_ep_length"] = float(np.mean(evaluation.lengths))
+            row["eval/mean_ep_length"] = float(np.mean(evaluation[2]))
         row["workers/alive"], row["workers/restarts"] = self._pool.alive, self._pool.restarts
         self._records.metrics(row)
 
@@ -158,7 +159,7 @@ class Supervisor:
             state=state,
             **self._reporter.status(),
             eval_return_mean=evaluations.mean,
-            eval_steps=None if evaluations.last is None else evaluations.last.steps,
+            eval_steps=None if evaluations.last is None else evaluations.last[0],
             best_eval_return_mean=None if evaluations.best_mean == -np.inf else evaluations.best_mean,
             workers_alive=self._pool.alive,
             restarts=self._pool.restarts,
@@ -192,7 +193,7 @@ class Supervisor:
 
         def save() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(path, self._run.policy_state())
+            checkpoint.save(path, self._run.policy_state(), with_digest=False)
 
         self._attempt(save)
 
@@ -214,7 +215,8 @@ class Supervisor:
         if self._config.save_dir:
             self._save_policy()
         if not interrupted:
-            self._evaluations.once_more(interrupted=lambda: self._interrupts.received is not None)
+            self._evaluations.once_more(tick=self._report, interrupted=lambda: self._interrupts.received is not None)
+        self._evaluations.end()
         self._draw_curve()
         self._console.close()
         self._console.line(self._farewell())
@@ -227,7 +229,6 @@ class Supervisor:
         self._end_children(patience=1.0)
         if code == 3 and self._run.is_finite():
             self._checkpoint()
-        self._records.log(reason)
         self._console.close()
         self._console.line(f"failed: {reason}")
         self._status("failed", exit_code=code)
@@ -257,4 +258,3 @@ class Supervisor:
 
     def _warn(self, text: str) -> None:
         self._console.warn(text)
-        self._records.log(f"[warn] {text}")

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.workers.runs import RunningMain, is_gone, wait_until
+from tests.workers.runs import ROOT, RunningMain, is_gone, wait_until
 from workers import checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -44,18 +45,21 @@ def test_a_stopped_worker_is_replaced(run):
     assert "no step for 2 s" in run.text
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_stops(run, number, code):
+@pytest.mark.parametrize("to_the_group", [True, False])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_saves_and_stops(run, number, code, to_the_group):
     run.wait_for(1000)
     family = run.family
     assert len(family) >= 4
     began = time.monotonic()
     run.process.send_signal(number)
-    os.killpg(run.process.pid, number) if number == signal.SIGINT else run.process.send_signal(number)
+    if to_the_group:  # as terminals, timeout(1) and schedulers do, the main process being in the group
+        os.killpg(run.process.pid, number)
     assert run.finish(20) == code
     assert time.monotonic() - began < 10
     assert run.status["state"] == "interrupted"
     assert run.status["exit_code"] == code
+    assert run.status["restarts"] == 0
     _, state, _ = checkpoint.latest(run.folder / "checkpoints")
     assert state["steps"] == run.status["steps"]
     assert "Traceback" not in run.text
@@ -74,10 +78,19 @@ def test_a_second_signal_ends_it_now(run):
     assert "Traceback" not in run.text
 
 
+@pytest.mark.parametrize("delay", [0.3, 1.0, 1.8])
+def test_a_signal_during_start_up_ends_without_a_trace(run, delay):
+    time.sleep(delay)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.finish(20) == 130, run.text
+    assert "Traceback" not in run.text
+
+
 def test_sigusr1_makes_a_checkpoint_and_the_run_goes_on(run):
     run.wait_for(1000)
-    run.process.send_signal(signal.SIGUSR1)
+    os.killpg(run.process.pid, signal.SIGUSR1)
     wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
+    assert run.status["restarts"] == 0
     run.wait_for(run.status["steps"] + 1000)
 
 
@@ -95,6 +108,17 @@ def test_the_test_workers_death_does_not_stop_training(run):
     os.kill(run.tester, signal.SIGKILL)
     run.wait_for(run.status["steps"] + 5000)
     assert "the test worker died (killed by SIGKILL): replaced" in run.text
+
+
+def test_a_run_that_still_goes_is_not_resumed(run):
+    run.wait_for(1000)
+    run.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
+    second = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--resume", str(run.folder)], capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 1
+    assert "still going" in second.stderr
 
 
 def test_environments_that_crash_now_and_then(tmp_path):

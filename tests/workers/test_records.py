@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from workers import records
+from workers.board import Board, Thumbnails
 from workers.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
-from workers.run_folder import RunFolder
+from workers.run_folder import Guard, RunFolder
 
 ROOT = Path(records.__file__).parents[1]
 
@@ -147,7 +148,9 @@ def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
     record.metrics({STEPS: 100, "time/fps": 5.0, "train/grad_norm": math.nan})
     record.metrics({STEPS: 200, "time/fps": 6.0})
     frames = [np.full((600, 400, 3), index % 256, dtype=np.uint8) for index in range(450)]
-    record.video(folder.videos / "eval_000000000100.mp4", frames, 100, 30)
+    board = Board(folder.tensorboard, Guard(fail))
+    board.video("video/eval", frames, 100, 30)
+    board.flush()
     record.close()
     record = start(folder, tensorboard=True, append=True)
     record.truncate_after(100)
@@ -160,6 +163,15 @@ def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
     image = events.Images("video/eval")[0]
     assert image.encoded_image_string[:4] == b"GIF8"
     assert (image.height, image.width) == (200, 134)
+
+
+def test_thumbnails_are_few_and_evenly_spaced() -> None:
+    thumbnails = Thumbnails()
+    for index in range(27_000):
+        thumbnails.add(np.full((1, 1, 3), index % 251, dtype=np.uint8))
+    expected = [index % 251 for index in range(0, 27_000, thumbnails.stride)]
+    assert [int(frame[0, 0, 0]) for frame in thumbnails.frames] == expected
+    assert 100 < len(expected) <= 200
 
 
 def test_tensorboard_missing_is_told_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +187,6 @@ def test_tensorboard_missing_is_told_once(folder: RunFolder, monkeypatch: pytest
 def test_no_tensorboard_without_being_asked(folder: RunFolder) -> None:
     record = start(folder)
     record.metrics({STEPS: 1})
-    record.video(folder.videos / "eval_1.mp4", [np.zeros((4, 4, 3), dtype=np.uint8)], 1, 30)
     assert not folder.tensorboard.exists()
 
 

@@ -92,6 +92,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     second = RunningMain(tmp_path / "run", "--num-env-steps", "3000", resume=True)
     assert second.finish() == 0, second.text
     assert f"{later.name} was skipped" in second.text
+    assert not later.exists()
+    assert (run_log := (tmp_path / "run" / "log.txt").read_text())
+    assert f"{later.name} was skipped" in run_log
 
 
 def test_a_run_folder_in_use_is_refused(tmp_path):

@@ -1,0 +1,121 @@
+"""TensorBoard: scalars, and evaluation videos as moving pictures."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.run_folder import Appender, Guard
+
+_TENSORBOARD_SECONDS = 5.0
+_GIF_FRAMES = 200
+_GIF_PIXELS = 256
+
+
+class Thumbnails:
+    """Keeps at most 200 frames of a film of unknown length, evenly spaced: a game may last for hours."""
+
+    def __init__(self) -> None:
+        self.frames: list[npt.NDArray[np.uint8]] = []
+        self.stride = 1  # frames of the film from one kept to the next
+        self._seen = 0
+
+    def add(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Looks at the film's next frame."""
+        if self._seen % self.stride == 0:
+            if len(self.frames) == _GIF_FRAMES:
+                self.frames = self.frames[::2]
+                self.stride *= 2
+            if self._seen % self.stride == 0:
+                self.frames.append(frame)
+        self._seen += 1
+
+
+class Board:
+    """One TensorBoard event file, written through an Appender: no thread, no torn records, no other framework."""
+
+    def __init__(self, directory: Path, guard: Guard) -> None:
+        self._directory, self._guard = directory, guard
+        self._file: Appender | None = None
+        self._absent = False
+        self._purge_step: int | None = None
+
+    def scalars(self, values: Mapping[str, float], steps: int) -> None:
+        """Note the finite ones of some values."""
+        finite = {key: value for key, value in values.items() if math.isfinite(value)}
+        self._add(steps, [{"tag": key, "simple_value": value} for key, value in finite.items()])
+
+    def video(self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
+        """Show RGB frames [H, W, 3] as a moving picture."""
+        try:
+            gif, height, width = _gif(frames, fps)
+        except (ImportError, ValueError, OSError) as error:
+            self._guard.warn(f"A video could not be shown in TensorBoard ({error}); its file is not affected.")
+            return
+        image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif}
+        self._add(steps, [{"tag": tag, "image": image}])
+
+    def purge_after(self, steps: int) -> None:
+        """Have TensorBoard hide what earlier files hold after `steps`."""
+        self._purge_step = steps + 1
+
+    def flush(self) -> None:
+        """Write what is still held back."""
+        if self._file is not None:
+            self._file.flush()
+
+    def _add(self, steps: int, values: list[dict[str, Any]]) -> None:
+        if self._absent:
+            return
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+            from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+        except ImportError:
+            self._absent = True
+            self._guard.warn("TensorBoard is not installed, so tb/ stays empty; pip install tensorboard.")
+            return
+        if self._file is None:
+            self._file = self._open()
+            self._write(Event(wall_time=time.time(), step=0, file_version="brain.Event:2"))
+        if self._purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=self._purge_step, session_log=start))
+            self._purge_step = None
+        summary = Summary(value=[Summary.Value(**value) for value in values])
+        self._write(Event(wall_time=time.time(), step=steps, summary=summary))
+
+    def _open(self) -> Appender:
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        with self._guard(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
+        return Appender(self._directory / name, self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
+
+    def _write(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        assert self._file is not None
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        self._file.add(record.getvalue())
+
+
+def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, int, int]:
+    """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
+    from PIL import Image
+
+    every = math.ceil(len(frames) / _GIF_FRAMES)
+    shrink = math.ceil(max(frames[0].shape[:2]) / _GIF_PIXELS)
+    images = [Image.fromarray(np.ascontiguousarray(frame[::shrink, ::shrink])) for frame in frames[::every]]
+    milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    return buffer.getvalue(), images[0].height, images[0].width
