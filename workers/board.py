@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import socket
@@ -94,10 +95,11 @@ class Board:
         self._write(Event(wall_time=time.time(), step=steps, summary=summary))
 
     def _open(self) -> Appender:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        paths = (self._directory / f"{name}.{number}" for number in itertools.count())
         with self._guard(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
-        return Appender(self._directory / name, self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
+        return Appender(next(path for path in paths if not path.exists()), self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
 
     def _write(self, event: Any) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
