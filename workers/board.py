@@ -18,27 +18,8 @@ import numpy.typing as npt
 from workers.run_folder import Appender, Guard
 
 _TENSORBOARD_SECONDS = 5.0
-_GIF_FRAMES = 200
+GIF_FRAMES = 200
 _GIF_PIXELS = 256
-
-
-class Thumbnails:
-    """Keeps at most 200 frames of a film of unknown length, evenly spaced: a game may last for hours."""
-
-    def __init__(self) -> None:
-        self.frames: list[npt.NDArray[np.uint8]] = []
-        self.stride = 1  # frames of the film from one kept to the next
-        self._seen = 0
-
-    def add(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Looks at the film's next frame."""
-        if self._seen % self.stride == 0:
-            if len(self.frames) == _GIF_FRAMES:
-                self.frames = self.frames[::2]
-                self.stride *= 2
-            if self._seen % self.stride == 0:
-                self.frames.append(frame)
-        self._seen += 1
 
 
 class Board:
@@ -99,7 +80,9 @@ class Board:
         paths = (self._directory / f"{name}.{number}" for number in itertools.count())
         with self._guard(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
-        return Appender(next(path for path in paths if not path.exists()), self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS)
+        return Appender(
+            next(path for path in paths if not path.exists()), self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS
+        )
 
     def _write(self, event: Any) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
@@ -114,7 +97,7 @@ def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, in
     """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
     from PIL import Image
 
-    every = math.ceil(len(frames) / _GIF_FRAMES)
+    every = math.ceil(len(frames) / GIF_FRAMES)
     shrink = math.ceil(max(frames[0].shape[:2]) / _GIF_PIXELS)
     images = [Image.fromarray(np.ascontiguousarray(frame[::shrink, ::shrink])) for frame in frames[::every]]
     milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"

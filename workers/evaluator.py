@@ -16,7 +16,7 @@ from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers import checkpoint
-from workers.board import Board, Thumbnails
+from workers.board import GIF_FRAMES, Board
 from workers.camera import Camera
 from workers.config import Config
 from workers.curve import draw_curve
@@ -25,6 +25,7 @@ from workers.process import cores, prepare_child
 from workers.recipes import Spaces
 from workers.run_folder import Guard, RunFolder
 from workers.snapshot import policy_state, restore_policy
+from workers.thinned import Thinned
 from workers.trainer import SharedMemory
 
 NEVER = 1 << 62
@@ -130,7 +131,7 @@ class Evaluator:
         seconds = time.monotonic() - self._task.began
         environments = list(self._environments)
         with contextlib.ExitStack() as stack:
-            thumbnails = Thumbnails()
+            thumbnails: Thinned[Frame] = Thinned(GIF_FRAMES)
             film = self._film(state["steps"]) if self._video_due() else None
             if film is not None:
                 environments[0] = self._camera.environment(pictures=True)
@@ -157,17 +158,17 @@ class Evaluator:
         self._task.memory.progress.tester_heartbeat = time.monotonic_ns()
         return self._pipe.poll()
 
-    def _filming(self, film: VideoWriter, thumbnails: Thumbnails) -> Callable[[Frame], None]:
+    def _filming(self, film: VideoWriter, thumbnails: Thinned[Frame]) -> Callable[[Frame], None]:
         def on_frame(frame: Frame) -> None:
             self._attempt("record the video", lambda: film.write(frame))
             thumbnails.add(frame)
 
         return on_frame
 
-    def _show(self, thumbnails: Thumbnails, steps: int) -> None:
+    def _show(self, thumbnails: Thinned[Frame], steps: int) -> None:
         """Shows the film in TensorBoard, from an event file of this process's own."""
         fps = self._camera.frames_per_second / thumbnails.stride
-        self._board.video("video/eval", thumbnails.frames, steps, fps)
+        self._board.video("video/eval", thumbnails.items, steps, fps)
         self._board.flush()
 
     def _file(self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None) -> Evaluation:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from workers.board import Board
 from workers.run_folder import Appender, Guard, RunFolder, replacing, write_json
+from workers.thinned import Thinned
 
 Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
 METRICS = (
@@ -139,12 +141,17 @@ class Records:
         self._jsonl.keep(lambda line: _json_steps(line) <= steps)
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read the rows of metrics.csv, without the cells that are empty or damaged; none if there is no file; OSError."""
+def read_metrics(path: Path, *, at_most: int | None = None) -> list[dict[str, float]]:
+    """Read metrics.csv without its empty cells, or `at_most` evenly spaced rows of it and the last; [] if there is no file."""
     if not path.exists():
         return []
+    kept: Thinned[Mapping[str | None, Any]] = Thinned(at_most or sys.maxsize)
+    last: Mapping[str | None, Any] = {}
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        return [_numbers(row) for row in csv.DictReader(file)]
+        for last in csv.DictReader(file):
+            kept.add(last)
+    rows = kept.items if not kept.items or kept.items[-1] is last else [*kept.items, last]
+    return [_numbers(row) for row in rows]
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from workers import records
-from workers.board import Board, Thumbnails
+from workers.board import Board
 from workers.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
 from workers.run_folder import Guard, RunFolder
+from workers.thinned import Thinned
 
 ROOT = Path(records.__file__).parents[1]
 
@@ -167,13 +168,25 @@ def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
     assert (image.height, image.width) == (200, 134)
 
 
-def test_thumbnails_are_few_and_evenly_spaced() -> None:
-    thumbnails = Thumbnails()
-    for index in range(27_000):
-        thumbnails.add(np.full((1, 1, 3), index % 251, dtype=np.uint8))
-    expected = [index % 251 for index in range(0, 27_000, thumbnails.stride)]
-    assert [int(frame[0, 0, 0]) for frame in thumbnails.frames] == expected
-    assert 100 < len(expected) <= 200
+@pytest.mark.parametrize("length", [1, 200, 201, 27_000])
+def test_thinned_items_are_few_and_evenly_spaced(length: int) -> None:
+    thinned: Thinned[int] = Thinned(200)
+    for index in range(length):
+        thinned.add(index)
+    assert thinned.items == [*range(0, length, thinned.stride)]
+    assert min(length, 100) <= len(thinned.items) <= 200
+
+
+def test_a_long_metrics_file_is_read_thinned(folder: RunFolder) -> None:
+    record = start(folder)
+    for steps in range(1000):
+        record.metrics({STEPS: steps})
+    record.close()
+    steps = [row[STEPS] for row in read_metrics(folder.metrics_csv, at_most=100)]
+    assert len(steps) <= 101
+    assert steps[0] == 0
+    assert steps[-1] == 999
+    assert len(read_metrics(folder.metrics_csv)) == 1000
 
 
 def test_tensorboard_missing_is_told_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
