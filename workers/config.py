@@ -85,7 +85,9 @@ class Config:
         minimum=0,
         maximum=19,
     )
-    video_interval: int = flag(100, "record the first evaluation episode, then one every so many; 0: none", minimum=0)
+    video_interval: int = flag(
+        100, "film the first evaluation episode, one every so many, and the last policy; 0: none", minimum=0
+    )
     log_dir: str = flag("runs", "folder of the run folders", group="records")
     run_dir: str | None = flag(None, "this run's folder; default: <log-dir>/<env>_<algo>_s<seed>_<time>")
     resume: str | None = flag(None, "go on with a run: its folder, or auto for the newest")

@@ -97,12 +97,12 @@ class Evaluations:
             self.start()
 
     def once_more(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
-        """Evaluates the final policy and waits for it a while; `tick` is called meanwhile."""
+        """Evaluates and films the final policy and waits for it a while; `tick` is called meanwhile."""
         deadline = time.monotonic() + FINAL_PATIENCE
         asked: Child | None = None
         while self._child is not None and time.monotonic() < deadline and not interrupted():
             if self._child is not asked:
-                self._child.send("evaluate")
+                self._child.send("last")
                 asked = self._child
             self._child.pipe.poll(0.2)
             self.listen()

@@ -84,15 +84,15 @@ def _niceness(config: Config) -> int:
 
 
 def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
-    """Evaluates when the interval is over or when told "evaluate"; draws the curve when told "draw"."""
+    """Evaluates when the interval is over; told "last", evaluates and films; told "draw", draws the curve."""
     due = time.monotonic() + interval
     while True:
         wait = max(0.0, due - time.monotonic()) if interval else None
-        message = pipe.recv() if pipe.poll(wait) else "evaluate"
+        message = pipe.recv() if pipe.poll(wait) else "due"
         if message == "draw":
             evaluator.draw_curve()
             continue
-        evaluation = evaluator.evaluate()
+        evaluation = evaluator.evaluate(is_last=message == "last")
         if evaluation is not None:
             pipe.send(evaluation)
         due = time.monotonic() + interval
@@ -115,7 +115,7 @@ class Evaluator:
         self._board = Board(task.folder.tensorboard, Guard(self._warn))
         self._camera = Camera(task.environment, max_episode_length=length)
 
-    def evaluate(self) -> Evaluation | None:
+    def evaluate(self, *, is_last: bool) -> Evaluation | None:
         """One evaluation; None if the run has sent word meanwhile."""
         state = policy_state(
             config=self._config,
@@ -132,7 +132,7 @@ class Evaluator:
         environments = list(self._environments)
         with contextlib.ExitStack() as stack:
             thumbnails: Thinned[Frame] = Thinned(GIF_FRAMES)
-            film = self._film(state["steps"]) if self._video_due() else None
+            film = self._film(state["steps"]) if self._video_due(is_last=is_last) else None
             if film is not None:
                 environments[0] = self._camera.environment(pictures=True)
                 stack.enter_context(film)
@@ -197,8 +197,10 @@ class Evaluator:
         with contextlib.suppress(OSError):
             draw_curve(self._task.folder, title=self._task.title)
 
-    def _video_due(self) -> bool:
-        return self._config.video_interval > 0 and self._episodes_done >= self._next_video
+    def _video_due(self, *, is_last: bool) -> bool:
+        """Of the first episode, of one every interval, and of the last policy; never where nothing can be drawn."""
+        due = self._episodes_done >= self._next_video or (is_last and self._next_video < NEVER)
+        return self._config.video_interval > 0 and due
 
     def _film(self, steps: int) -> VideoWriter | None:
         """A video of the first environment; None, and no further try, where there is nothing to draw with."""

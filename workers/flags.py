@@ -83,6 +83,7 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
     """The parser; its namespace holds only what was typed."""
     parser = _Parser(
         prog="main.py",
+        usage="python main.py [flags]",
         description="Trains an agent with asynchronous advantage actor-critic (A3C).",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

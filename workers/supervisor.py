@@ -1,10 +1,10 @@
 """The supervisor: the main process's life while the workers train."""
 
+import shlex
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -245,7 +245,7 @@ class Supervisor:
             self._warn(f"no curve: {problem}")
 
     def _farewell(self) -> str:
-        folder: Path = self._run.folder.path
+        folder = shlex.quote(str(self._run.folder.path))
         best_mean = self._evaluations.best_mean
         best = "" if best_mean == -np.inf else f", best evaluation {best_mean:.2f}"
         trained = f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}"
