@@ -1,0 +1,37 @@
+"""A container whose /dev/shm is tiny, as Docker's is."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.workers.runs import ROOT, SMALL
+
+NAMESPACE = ["unshare", "--mount", "sh", "-euc"]
+
+
+def may_mount() -> bool:
+    command = [*NAMESPACE, "mount -t tmpfs -o size=1m tmpfs /dev/shm"]
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0 or not may_mount(), reason="must be root, to mount")
+@pytest.mark.parametrize("temporary_is_tiny", [False, True])
+def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, temporary_is_tiny):
+    tiny = tmp_path / "tiny"
+    tiny.mkdir()
+    mount = f"mount -t tmpfs -o size=1m tmpfs /dev/shm; mount -t tmpfs -o size=1m tmpfs '{tiny}'; exec \"$@\""
+    big_network = ("--hidden-size", "512", "--num-layers", "3", "--num-env-steps", "500", "--save-dir", "")
+    train = [sys.executable, str(ROOT / "main.py"), *SMALL, *big_network, "--run-dir", str(tmp_path / "run")]
+    environment = os.environ | ({"TMPDIR": str(tiny)} if temporary_is_tiny else {})
+    result = subprocess.run([*NAMESPACE, mount, "sh", *train], capture_output=True, text=True, env=environment, timeout=90)
+    if temporary_is_tiny:
+        assert result.returncode == 1
+        assert "--shm-size=1g" in result.stderr
+        assert "Traceback" not in result.stderr
+    else:
+        assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,112 @@
+"""The order of a worker's calls, on tape."""
+
+import dataclasses
+import multiprocessing
+
+import pytest
+import torch
+
+from envs.normaliser import SharedNormaliser
+from shared_optim.memory import SharedTensor
+from workers.flags import parse
+from workers.progress import ProgressTable
+from workers.recipes import Spaces, build_model, optimizer_statistics_size
+from workers.trainer import MAX_BAD_GRADIENTS, SharedMemory, Task, Trainer
+
+SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)
+
+
+@pytest.fixture
+def task(tmp_path) -> Task:
+    line = parse(["--env-name", "envs.toys:Bandit-v0", "--num-processes", "2", "--num-env-steps", "60"])
+    context = multiprocessing.get_context("spawn")
+    num_parameters = sum(parameter.numel() for parameter in build_model(line.config, SPACES).parameters())
+    memory = SharedMemory(
+        parameters=SharedTensor(num_parameters, dtype=torch.float32, context=context),
+        statistics=SharedTensor(optimizer_statistics_size(line.config, num_parameters), dtype=torch.float32, context=context),
+        normaliser=SharedTensor(2, SharedNormaliser.row_size(3), dtype=torch.float64, context=context),
+        progress=ProgressTable(2, context=context),
+    )
+    memory.parameters.tensor.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+    return Task(
+        config=line.config,
+        environment=line.environment,
+        spaces=SPACES,
+        memory=memory,
+        worker=1,
+        stream=(0, 0),
+        log_path=str(tmp_path / "log.txt"),
+    )
+
+
+def record(trainer: Trainer, monkeypatch) -> list[str]:
+    tape: list[str] = []
+    for owner, name in (
+        (trainer._exchange, "pull"),
+        (trainer._exchange, "push"),
+        (trainer._actor, "play"),
+        (trainer._parameters, "gradient"),
+    ):
+        original = getattr(owner, name)
+
+        def taped(*arguments, original=original, name=name, **options):
+            tape.append(name)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, taped)
+    return tape
+
+
+def test_pull_then_play_differentiate_push_pull_until_finished(task, monkeypatch):
+    trainer = Trainer(task)
+    tape = record(trainer, monkeypatch)
+    trainer.run()
+    assert tape == ["pull", *3 * ["play", "gradient", "push", "pull"]]
+    progress = task.memory.progress
+    assert progress.column("steps").tolist() == [0, 60]
+    assert progress.column("updates").tolist() == [0, 3]
+    torch.testing.assert_close(trainer._parameters.vector, task.memory.parameters.tensor)
+
+
+def test_policy_lag_counts_the_updates_of_others_between_pull_and_push(task, monkeypatch):
+    trainer = Trainer(task)
+    play = trainer._actor.play
+
+    def play_while_others_update():
+        task.memory.progress.column("updates")[0] += 5
+        return play()
+
+    monkeypatch.setattr(trainer._actor, "play", play_while_others_update)
+    trainer.run()
+    assert task.memory.progress.column("policy_lag_sum").tolist() == [0, 15]
+    assert task.memory.progress.next_window() == 5
+    assert task.memory.progress.next_window() == 0
+
+
+def test_the_learning_rate_falls_to_zero_with_the_steps(task):
+    config = dataclasses.replace(task.config, use_linear_lr_decay=True, lr=1.0)
+    trainer = Trainer(dataclasses.replace(task, config=config))
+    assert trainer._learning_rate() == 1.0
+    task.memory.progress.column("steps")[0] = 45
+    assert trainer._learning_rate() == pytest.approx(0.25)
+
+
+def test_gradients_that_are_not_finite_are_dropped_and_too_many_end_the_worker(task):
+    trainer = Trainer(task)
+    before = task.memory.parameters.tensor.clone()
+    for _ in range(MAX_BAD_GRADIENTS - 1):
+        trainer._push(torch.full_like(before, float("nan")), {})
+    with pytest.raises(FloatingPointError, match="not finite"):
+        trainer._push(torch.full_like(before, float("inf")), {})
+    torch.testing.assert_close(task.memory.parameters.tensor, before)
+    assert task.memory.progress.total("dropped_gradients") == MAX_BAD_GRADIENTS
+    assert task.memory.progress.total("updates") == 0
+
+
+def test_workers_draw_different_numbers_and_the_same_ones_again(task):
+    def actions(worker: int, stream: tuple[int, ...]) -> list[int]:
+        return Trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
+
+    assert actions(0, (0, 0)) == actions(0, (0, 0))
+    assert actions(0, (0, 0)) != actions(1, (0, 0))
+    assert actions(0, (0, 0)) != actions(0, (0, 1))
