@@ -1,7 +1,6 @@
 """The test worker: plays snapshots of the shared policy, keeps the best one, records video and draws the curve."""
 
 import contextlib
-import faulthandler
 import os
 import time
 import traceback
@@ -62,11 +61,10 @@ class Evaluation:
 
 def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
     """Entry of the test worker's process: evaluates every `eval_interval` seconds, or when told to through the pipe."""
-    prepare_child("a3c test worker")
-    if hasattr(os, "nice"):
-        os.nice(_niceness(task.config))
     with open(task.folder.log, "a") as log:
-        faulthandler.enable(log)
+        prepare_child("a3c test worker", log)
+        if hasattr(os, "nice"):
+            os.nice(_niceness(task.config))
         try:
             _serve(Evaluator(task, pipe), task.config.eval_interval, pipe)
         except (EOFError, BrokenPipeError):

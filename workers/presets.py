@@ -10,7 +10,14 @@ ATARI_FRAME: dict[str, Any] = {
     "gae_lambda": 0.95,
 }
 ATARI_STACK: dict[str, Any] = {"hidden_size": 512, "gae_lambda": 0.95}
-VECTOR: dict[str, Any] = {"activation": "tanh", "hidden_size": 64, "gae_lambda": 0.95}
+# Rewards are not clipped here: returns in the hundreds would fill the gradient's whole length with the value loss.
+VECTOR: dict[str, Any] = {
+    "activation": "tanh",
+    "hidden_size": 64,
+    "gae_lambda": 0.95,
+    "value_loss_coef": 0.01,
+    "max_grad_norm": 5.0,
+}
 CLASSIC: dict[str, Any] = {
     "recurrent": "lstm",
     "hidden_size": 256,
@@ -32,4 +39,5 @@ def preset(*, name: str, observation: str, envs_per_process: int) -> dict[str, A
         return CLASSIC
     values = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}.get(observation, VECTOR)
     # The noise of a segment's mean gradient falls with the root of its environments, so the step size may grow with it.
-    return {**values, "lr": float(f"{2.5e-4 * math.sqrt(envs_per_process):.2g}")}
+    base = 5e-4 if values is VECTOR else 2.5e-4
+    return {**values, "lr": float(f"{base * math.sqrt(envs_per_process):.2g}")}

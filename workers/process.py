@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import platform
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import connection, parent_process
+from typing import TextIO
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
@@ -46,14 +48,16 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def prepare_child(title: str) -> None:
-    """Makes the process single-threaded and mortal with its parent, and leaves Ctrl-C to the parent."""
+def prepare_child(title: str, log: TextIO) -> None:
+    """Makes the process single-threaded and mortal with its parent, leaves Ctrl-C to the parent, and writes errors to `log`."""
     import cv2
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    faulthandler.enable(log)
+    os.dup2(log.fileno(), 2)  # what libraries say on their own belongs in the log, not between the lines on the terminal
     _keep_freed_memory()
     _die_with_parent()
     try:

@@ -1,6 +1,5 @@
 """A training worker: its whole life is `Trainer.run`."""
 
-import faulthandler
 import math
 import traceback
 from dataclasses import dataclass
@@ -51,10 +50,9 @@ class Task:
 
 def run_worker(task: Task, pipe: Connection) -> None:
     """Entry of a worker process; on an error the traceback goes through the pipe and the exit code is 1."""
-    prepare_child(f"a3c worker {task.worker}")
-    lengthen_time_slice()
     with open(task.log_path, "a") as log:
-        faulthandler.enable(log)
+        prepare_child(f"a3c worker {task.worker}", log)
+        lengthen_time_slice()
         try:
             Trainer(task).run()
         except BaseException:
