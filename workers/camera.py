@@ -17,6 +17,7 @@ class Camera:
     def __init__(self, resolved: ResolvedId, *, max_episode_length: int) -> None:
         self._resolved, self._max_episode_length = resolved, max_episode_length
         self._environments: dict[bool, Any] = {}
+        self._window_is_open = False
 
     def environment(self, *, pictures: bool) -> Any:
         """The environment for evaluation, made at the first call. EnvironmentProblem."""
@@ -40,6 +41,9 @@ class Camera:
         """Shows a picture in a window at natural speed."""
         import cv2
 
+        if not self._window_is_open:
+            cv2.namedWindow(self._resolved.requested, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+            self._window_is_open = True
         scale = 2 * _enlargement(frame)
         picture = cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
         cv2.imshow(self._resolved.requested, picture)

@@ -1,5 +1,6 @@
 """A trained policy as a program of its own: one step of the network, for other languages and devices."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -30,13 +31,15 @@ def export_policy(model: ActorCritic, observation: Tensor, path: Path) -> None:
     arguments = (batch, model.initial_state(2))
     free = torch.export.Dim("batch", min=1)
     shapes = ({0: free}, {0: free})
-    program = torch.export.export(PolicyStep(model).eval(), arguments, dynamic_shapes=shapes)
-    if path.suffix == ".pt2":
-        torch.export.save(program, path)
-    elif path.suffix == ".onnx":
-        _export_onnx(program, path)
-    else:
+    if path.suffix not in (".pt2", ".onnx"):
         raise ExportError(f"{path}: a policy can be exported as .pt2 or .onnx; give the file one of these suffixes.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about itself
+        program = torch.export.export(PolicyStep(model).eval(), arguments, dynamic_shapes=shapes)
+        if path.suffix == ".pt2":
+            torch.export.save(program, path)
+        else:
+            _export_onnx(program, path)
 
 
 def _export_onnx(program: "torch.export.ExportedProgram", path: Path) -> None:
