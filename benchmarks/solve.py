@@ -9,13 +9,14 @@ What follows `--` goes to main.py. Seconds are wall clock of the whole command, 
 import argparse
 import csv
 import json
-import os
-import platform
+import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from workers.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,7 +34,7 @@ def train(arguments: list[str], *, seed: int, run: Path) -> dict[str, Any]:
         "training_seconds": round(seconds_of_last_row(run), 1),
         "steps": status["steps"],
         "updates": status["updates"],
-        "train_return_mean": round(status["train_return_mean"], 2),
+        "train_return_mean": round(status["train_return_mean"] or math.nan, 2),
     }
 
 
@@ -91,17 +92,13 @@ def main() -> None:
     parser.add_argument("arguments", nargs="+", help="flags of main.py, after --")
     options = parser.parse_args()
     stop = ["--stop-reward", str(options.stop_reward), "--max-seconds", str(options.max_seconds)]
-    commit = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty=+"], capture_output=True, text=True
-    ).stdout.strip()
-    machine = f"{os.cpu_count()} cores {platform.machine()} {platform.system()}"
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         run = options.runs / f"seed {seed}"
         row = train([*options.arguments, *stop], seed=seed, run=run)
         began = time.monotonic()
         row |= play(run, episodes=options.episodes)
-        rows.append(row | {"play_seconds": round(time.monotonic() - began, 1), "commit": commit, "machine": machine})
+        rows.append(row | {"play_seconds": round(time.monotonic() - began, 1), "commit": git_commit(), "machine": machine()})
         print(json.dumps(rows[-1]), flush=True)
         with open(options.out.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())

@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.process import limit_threads
+from workers.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
 WARM_UP = 8.0  # seconds of a training run that do not count
@@ -139,11 +139,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     options, extra = parser.parse_known_args()
     results = [measure(setting, rounds=options.rounds, seconds=options.seconds, extra=extra) for setting in options.setting]
-    commit = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty=+"], capture_output=True, text=True
-    ).stdout.strip()
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    print(json.dumps({"commit": commit, "machine": machine, "extra_flags": extra, "results": results}, indent=2))
+    print(json.dumps({"commit": git_commit(), "machine": machine(), "extra_flags": extra, "results": results}, indent=2))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def _with_cores(line: CommandLine) -> CommandLine:
 
 
 def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
-    from workers.run import versions
+    from workers.provenance import versions
 
     config, environment, num_cores = run.config, run.environment, cores()
     found = versions()

@@ -2,9 +2,6 @@
 
 import contextlib
 import dataclasses
-import platform
-import subprocess
-import sys
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from shared_optim.memory import SharedTensor
 from workers import checkpoint
 from workers.config import Config
 from workers.progress import COUNTERS, ProgressTable
+from workers.provenance import git_commit, versions
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
 from workers.run_folder import RunFolder
 from workers.snapshot import policy_state
@@ -159,23 +157,3 @@ def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) 
     """<save-dir>/<algo>/<env>.pt; what can't be in a file's name becomes a dash."""
     folder = Path(save_dir).expanduser() / (algo or "")
     return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    return {
-        "python": sys.version.split()[0],
-        "torch": str(torch.__version__),
-        "gymnasium": gymnasium.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit of this checkout, with a + if it was changed since; None without git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=10"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
