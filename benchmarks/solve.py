@@ -34,7 +34,7 @@ def train(arguments: list[str], *, seed: int, run: Path) -> dict[str, Any]:
         "training_seconds": round(seconds_of_last_row(run), 1),
         "steps": status["steps"],
         "updates": status["updates"],
-        "train_return_mean": round(status["train_return_mean"] or math.nan, 2),
+        "train_return_mean": round(math.nan if status["train_return_mean"] is None else status["train_return_mean"], 2),
     }
 
 
