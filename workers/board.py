@@ -93,13 +93,18 @@ class Board:
         self._file.add(record.getvalue())
 
 
+def thumbnail(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A copy of a picture [H, W, 3], small enough to keep two hundred of them."""
+    shrink = math.ceil(max(frame.shape[:2]) / _GIF_PIXELS)
+    return frame[::shrink, ::shrink].copy()
+
+
 def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, int, int]:
     """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
     from PIL import Image
 
     every = math.ceil(len(frames) / GIF_FRAMES)
-    shrink = math.ceil(max(frames[0].shape[:2]) / _GIF_PIXELS)
-    images = [Image.fromarray(np.ascontiguousarray(frame[::shrink, ::shrink])) for frame in frames[::every]]
+    images = [Image.fromarray(thumbnail(frame)) for frame in frames[::every]]
     milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
     buffer = io.BytesIO()
     images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)

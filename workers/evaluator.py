@@ -15,7 +15,7 @@ from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers import checkpoint
-from workers.board import GIF_FRAMES, Board
+from workers.board import GIF_FRAMES, Board, thumbnail
 from workers.camera import Camera
 from workers.config import Config
 from workers.curve import draw_curve
@@ -159,7 +159,7 @@ class Evaluator:
     def _filming(self, film: VideoWriter, thumbnails: Thinned[Frame]) -> Callable[[Frame], None]:
         def on_frame(frame: Frame) -> None:
             self._attempt("record the video", lambda: film.write(frame))
-            thumbnails.add(frame)
+            thumbnails.add(thumbnail(frame))
 
         return on_frame
 

@@ -162,7 +162,10 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
             "learning",
             f"shared {config.optimizer}, lr {config.lr:g}, {config.num_steps} steps x {config.envs_per_process} a segment",
         ),
-        ("workers", f"{config.num_processes}, each with {config.envs_per_process} environments"),
+        (
+            "workers",
+            f"{config.num_processes}, each with {config.envs_per_process} environment{'s' * (config.envs_per_process > 1)}",
+        ),
         ("run", f"{run.folder.path}{'   (resumed at ' + format(run.start_steps, ',') + ' steps)' if resumed else ''}"),
         ("stops at", " or ".join(stops) + "   (Ctrl-C saves and stops)"),
     ]

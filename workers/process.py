@@ -58,7 +58,6 @@ def prepare_child(title: str, log: TextIO) -> None:
     cv2.setNumThreads(1)
     faulthandler.enable(log)
     os.dup2(log.fileno(), 2)  # what libraries say on their own belongs in the log, not between the lines on the terminal
-    _keep_freed_memory()
     _die_with_parent()
     try:
         from setproctitle import setproctitle
@@ -67,7 +66,8 @@ def prepare_child(title: str, log: TextIO) -> None:
     setproctitle(title)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
+    """Keeps memory that was freed for the next update, at the cost of a resident size that stays at its peak."""
     # Activations of a segment are megabytes; glibc would give them back to the kernel after each update and fault them in
     # page by page at the next: a third of the learning time.
     if sys.platform == "linux":

@@ -17,7 +17,7 @@ from shared_optim.flat import FlatParameters, clip_norm_
 from shared_optim.memory import SharedTensor
 from workers.actor import Actor
 from workers.config import Config
-from workers.process import lengthen_time_slice, prepare_child
+from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
 from workers.progress import ProgressTable, WorkerRow
 from workers.recipes import Spaces, build_algorithm, build_exchange, build_model
 from workers.snapshot import set_scaling
@@ -53,6 +53,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
     with open(task.log_path, "a") as log:
         prepare_child(f"a3c worker {task.worker}", log)
         lengthen_time_slice()
+        keep_freed_memory()
         try:
             Trainer(task).run()
         except BaseException:
