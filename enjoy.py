@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Plays; returns the exit code."""
     limit_threads()
+    sys.path.append(os.getcwd())  # where people keep environments of their own
     parser = build_parser()
     options = parser.parse_args()
     if options.episodes < 1 or options.seed < 0:

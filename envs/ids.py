@@ -134,7 +134,8 @@ def _unknown(name: str, registered: Mapping[str, Any]) -> str:
     game = re.sub(r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)  # many games have no other id than ALE/
     if game != name and f"ALE/{game}-v5" in registered:
         return f"Unknown environment {name}: did you mean ALE/{game}-v5?"
-    by_lower_case = {id_.lower(): id_ for id_ in registered}
+    games = [id_[len("ALE/") : -len("-v5")] for id_ in registered if id_.startswith("ALE/") and id_.endswith("-v5")]
+    by_lower_case = {id_.lower(): id_ for id_ in (*registered, *(f"{game}Deterministic-v4" for game in games))}
     nearest = [by_lower_case[id_] for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)]
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
 

@@ -35,7 +35,9 @@ class Config:
     envs_per_process: int = flag(1, "environments that each worker steps together", minimum=1)
     seed: int = flag(1, "seed of the initial parameters and, with the worker's number, of each worker", minimum=0)
     num_env_steps: int = flag(10_000_000, "stop after this many environment steps of all workers (1e6 is fine)", minimum=1)
-    max_seconds: float | None = flag(None, "stop after this many seconds of wall clock", minimum=0.0)
+    max_seconds: float | None = flag(
+        None, "stop training after this many seconds of wall clock; one evaluation follows", minimum=0.0
+    )
     stop_reward: float | None = flag(None, "stop when the mean return of the last 100 training episodes reaches this")
     start_method: str = flag(
         "auto",
@@ -67,7 +69,7 @@ class Config:
     optimizer: str = flag(
         "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
     )
-    lr: float = flag(1e-4, "learning rate", minimum=0.0)
+    lr: float = flag(1e-4, "learning rate", aliases=("--learning-rate",), minimum=0.0)
     use_linear_lr_decay: bool = flag(False, "let the learning rate fall to 0 at --num-env-steps")
     eps: float = flag(1e-5, "epsilon of Adam or RMSprop", minimum=1e-12)
     alpha: float = flag(0.99, "decay of RMSprop's mean square", minimum=0.0, maximum=0.999999)

@@ -88,7 +88,7 @@ class Console:
             return
         self._next_status = now + self._interval
         done = min(1.0, steps / steps_target) if steps_target else None
-        left = (steps_target - steps) / steps_per_second if steps_target and steps_per_second else 0.0
+        left = (steps_target - steps) / steps_per_second if steps_target and steps_per_second and seconds > 10 else 0.0
         self._parts = [
             (0, [(_clock_time(seconds), "dim")]),
             (8, self._bar(done)),

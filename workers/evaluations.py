@@ -16,7 +16,7 @@ from workers.reporter import Reporter
 from workers.run import Run
 
 MAX_FAILURES = 3
-FINAL_PATIENCE = 180.0  # seconds
+FINAL_PATIENCE = 120.0  # seconds
 
 
 class Evaluations:
@@ -109,7 +109,7 @@ class Evaluations:
             if self.last is not None and self.last[0] >= self._reporter.steps:
                 return
             tick()
-        self._warn("the last evaluation was given up")
+        self._warn("the last evaluation was given up; an episode may be very long, --max-episode-length cuts it")
 
     def end(self) -> None:
         """Ends the test worker now."""
@@ -125,7 +125,7 @@ class Evaluations:
             self.best_mean = mean
         self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
         self._console.classic(
-            seconds=self._reporter.seconds,
+            seconds=evaluation.seconds,
             steps=evaluation.steps,
             fps=(evaluation.steps - self._run.start_steps) / max(evaluation.seconds - self._run.elapsed, 1e-9),
             reward=mean,

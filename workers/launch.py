@@ -37,6 +37,7 @@ def warm_up(arguments: Sequence[str]) -> None:
 def launch(arguments: Sequence[str]) -> int:
     """Trains as `arguments` say; returns the exit code."""
     interrupts = Interrupts()
+    sys.path.append(os.getcwd())  # where people keep environments of their own
     warm_up(arguments)
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
@@ -45,9 +46,9 @@ def launch(arguments: Sequence[str]) -> int:
 
     try:
         return _train(arguments, interrupts)
-    except (UsageError, EnvironmentProblem, TrackingError) as problem:
+    except (UsageError, EnvironmentProblem, TrackingError, RunFolderError) as problem:
         code, sentence = 2, str(problem)
-    except (CheckpointError, RunFolderError, OtherVersion) as problem:
+    except (CheckpointError, OtherVersion) as problem:
         code, sentence = 1, str(problem)
     except KeyboardInterrupt:  # a second signal before anything has begun
         return interrupts.exit_code

@@ -21,14 +21,20 @@ class Reporter:
         self._episodes = EpisodeReader(progress)
         self._recent: deque[tuple[float, int]] = deque(recent, maxlen=RETURN_WINDOW)
         self.began = time.monotonic() - elapsed
+        self._elapsed, self._start_steps = elapsed, self.steps
+        self._ended: float | None = None
         self._rates: deque[tuple[float, int, int]] = deque([(time.monotonic(), self.steps, self.updates)])
         self._row_totals = self._totals()
         self.lag_mean: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Wall clock of the run, that of earlier sittings included."""
-        return time.monotonic() - self.began
+        """Wall clock of the training, that of earlier sittings included; stands still after `end`."""
+        return (self._ended or time.monotonic()) - self.began
+
+    def end(self) -> None:
+        """Stops the clock: the workers are done."""
+        self._ended = time.monotonic()
 
     @property
     def steps(self) -> int:
@@ -110,13 +116,14 @@ class Reporter:
         return counters | dict(zip(SUMS, sums.tolist(), strict=True))
 
     def status(self) -> dict[str, Any]:
-        """The fields of status.json that come from the table."""
+        """The fields of status.json that come from the table; the speed at last is that of the whole sitting."""
+        whole = (self.steps - self._start_steps) / max(self.seconds - self._elapsed, 1e-9)
         return {
             "steps": self.steps,
             "updates": self.updates,
             "episodes": self._progress.total("episodes"),
             "seconds": round(self.seconds, 3),
-            "steps_per_second": round(self.rates()[0], 1),
+            "steps_per_second": round(whole if self._ended else self.rates()[0], 1),
             "train_return_mean": self.train_return_mean,
             "dropped_gradients": self._progress.total("dropped_gradients"),
         }

@@ -209,12 +209,14 @@ class Supervisor:
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
         self._run.memory.progress.stop()
         self._pool.end(patience=STOPPING_PATIENCE)
+        self._reporter.end()
         self._report()
         self._write_row()
         self._checkpoint()
         if self._config.save_dir:
             self._save_policy()
         if not interrupted:
+            self._console.line("evaluating the last policy... (Ctrl-C does without)")
             self._evaluations.once_more(tick=self._report, interrupted=lambda: self._interrupts.received is not None)
         self._evaluations.end()
         self._draw_curve()

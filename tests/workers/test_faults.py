@@ -117,7 +117,7 @@ def test_a_run_that_still_goes_is_not_resumed(run):
     second = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), "--resume", str(run.folder)], capture_output=True, text=True, timeout=60
     )
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert "still going" in second.stderr
 
 

@@ -112,6 +112,8 @@ def test_a_wrong_flag_is_one_sentence(arguments, sentence):
 def test_an_unknown_environment_names_the_nearest():
     with pytest.raises(EnvironmentProblem, match="PongNoFrameskip-v4"):
         parse(["--env-name", "PongNoFrameSkip-v4"])
+    with pytest.raises(EnvironmentProblem, match="PongDeterministic-v4"):
+        parse(["--env-name", "PongDeterminstic-v4"])
 
 
 def test_pairs_are_read_as_python_writes_them():
@@ -132,7 +134,7 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
         (["--env-name", "Pung-v0"], 2, "Pong-v0"),
         (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
         (["--env-name", "Pendulum-v1"], 2, "not supported yet"),
-        (["--resume", "nowhere"], 1, "nowhere"),
+        (["--resume", "nowhere"], 2, "nowhere"),
     ],
 )
 def test_mistakes_end_before_any_worker_starts(arguments, code, sentence):

@@ -14,11 +14,10 @@ from workers.run_folder import RunFolder
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_two_workers_learn_a_toy_to_its_optimum(tmp_path, method):
-    run = RunningMain(tmp_path / "run", "--stop-reward", "4.7", "--max-seconds", "45", "--lr", "5e-3", "--start-method", method)
+    run = RunningMain(tmp_path / "run", "--stop-reward", "4.7", "--max-seconds", "45", "--lr", "2e-3", "--start-method", method)
     assert run.finish() == 0, run.text
-    assert "training return of" in run.text
+    assert "done: reached a training return of" in run.text
     assert run.status["state"] == "done"
-    assert run.status["train_return_mean"] >= 4.7
     assert run.status["eval_return_mean"] == 5.0
     assert "Traceback" not in run.text
 
@@ -26,10 +25,10 @@ def test_two_workers_learn_a_toy_to_its_optimum(tmp_path, method):
 def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
     base = ("--env-name", "envs.toys:Recall-v0", "--num-processes", "2", "--envs-per-process", "4", "--eval-interval", "0")
     with_core = RunningMain(
-        tmp_path / "lstm", "--recurrent", "lstm", "--lr", "5e-3", "--stop-reward", "0.9", "--max-seconds", "60", base=base
+        tmp_path / "lstm", "--recurrent", "lstm", "--lr", "2e-3", "--stop-reward", "0.9", "--max-seconds", "60", base=base
     )
     assert with_core.finish(90) == 0
-    assert with_core.status["train_return_mean"] >= 0.9, with_core.text
+    assert "done: reached a training return of" in with_core.text
 
 
 def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
@@ -101,14 +100,14 @@ def test_a_run_folder_in_use_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("precious")
     run = RunningMain(tmp_path / "run")
-    assert run.finish() == 1
+    assert run.finish() == 2
     assert "is not empty" in run.text
     assert "Traceback" not in run.text
 
 
 def test_enjoy_plays_what_main_saved(tmp_path):
     command = [sys.executable, str(ROOT / "main.py"), "--env-name", "envs.toys:Bandit-v0", "--num-processes", "2"]
-    command += ["--stop-reward", "4.7", "--lr", "5e-3", "--max-seconds", "45", "--video-interval", "0"]
+    command += ["--stop-reward", "4.7", "--lr", "2e-3", "--max-seconds", "45", "--video-interval", "0"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=90, stdout=subprocess.DEVNULL)
     play = [sys.executable, str(ROOT / "enjoy.py"), "--episodes", "3", "--json"]
     by_run = subprocess.run([*play, "--run-dir", "runs/latest"], cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -131,3 +130,16 @@ def test_enjoy_says_what_is_missing(tmp_path):
     assert result.returncode == 1
     assert "nowhere" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_environment_of_ones_own_from_another_folder(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\nfrom envs.toys import Bandit\n\n\n"
+        "class Mine(Bandit):\n    def __init__(self, size):\n        super().__init__()\n        assert size == 7\n\n\n"
+        "gymnasium.register('Mine-v0', entry_point='mine:Mine')\n"
+    )
+    base = ("--env-name", "mine:Mine-v0", "--env-kwargs", "size=7", "--num-processes", "2", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "2000", base=base)
+    assert run.finish() == 0, run.text
+    play = [sys.executable, str(ROOT / "enjoy.py"), "--run-dir", "run", "--episodes", "1", "--json"]
+    assert json.loads(subprocess.run(play, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)["lengths"] == [5]
