@@ -51,9 +51,9 @@ class Task:
 def run_worker(task: Task, pipe: Connection) -> None:
     """Entry of a worker process; on an error the traceback goes through the pipe and the exit code is 1."""
     with open(task.log_path, "a") as log:
+        keep_freed_memory()
         prepare_child(f"a3c worker {task.worker}", log)
         lengthen_time_slice()
-        keep_freed_memory()
         try:
             Trainer(task).run()
         except BaseException:
