@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from workers.config import Config, OtherVersion, saved_config
 from workers.flags import CommandLine, UsageError, parse
@@ -61,7 +61,7 @@ def launch(arguments: Sequence[str]) -> int:
 
 
 def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
-    line, folder, state, warnings = _command_line(arguments)
+    line, folder, lock, state, warnings = _command_line(arguments)
     config = line.config
 
     from workers.run import Run, look_at
@@ -79,7 +79,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     )
     context = get_context(config.start_method)
     run = Run(config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state)
-    lock = hold(folder)
+    lock = lock or hold(folder)
     write_json(folder.config, run.description() | {"origins": line.origins})
     with open(folder.command, "a") as file:
         file.write(shlex.join(["python", "main.py", *arguments]) + "\n")
@@ -109,15 +109,17 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     return code
 
 
-def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str, Any] | None, list[str]]:
-    """The command line and, with --resume, the folder and checkpoint it goes on with."""
+def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | None, dict[str, Any] | None, list[str]]:
+    """The command line and, with --resume, the folder that it goes on with, its lock, its checkpoint and what was skipped."""
     resume = _value_of("--resume", arguments)
     if resume is None:
-        return _with_cores(parse(arguments)), None, None, []
+        return _with_cores(parse(arguments)), None, None, None, []
     from workers import checkpoint
+    from workers.folder_lock import hold
     from workers.run_folder import RunFolder
 
     folder = RunFolder.open(resume, log_dir=_value_of("--log-dir", arguments) or Config.log_dir)
+    lock = hold(folder)  # first: a run that still goes may be writing the very checkpoints that are looked through
     path, state, warnings = checkpoint.latest(folder.checkpoints)
     saved = saved_config(state)
     line = parse(arguments, resumed=saved)
@@ -125,7 +127,7 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, dict[str,
         if line.origins.get(name) == "flag" and getattr(line.config, name) != saved.get(name):
             raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved.get(name)}; leave the flag out")
     checkpoint.set_aside_newer(path)
-    return _with_cores(line), folder, state, warnings
+    return _with_cores(line), folder, lock, state, warnings
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""What works for a family of environments; explicit flags lie above it. `results/` says how each figure was found."""
+"""What works for a family of environments; explicit flags lie above it. `results/` has what was measured with it."""
 
 import math
 from typing import Any
