@@ -35,7 +35,7 @@ class AdvantageActorCritic:
         )
         returns = advantages + segment.values
 
-        policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+        policy, values = model.unroll(segment)
         log_probs, entropies = model.head.log_prob_and_entropy(policy, segment.actions)
 
         policy_loss = -(log_probs * advantages).mean()

@@ -1,12 +1,11 @@
 """Bodies: from an observation to features. Each names its layers as the paper it comes from does."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
+from a3c.recording import ACTIVATIONS, Layers
 
 
 class SmallConv(nn.Module):
@@ -17,7 +16,7 @@ class SmallConv(nn.Module):
         channels = [observation_shape[0], 32, 32, 32, 32]
         layers = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)]
         self.convolutions = nn.ModuleList(layers)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[activation]
         height, width = (math.ceil(size / 16) for size in observation_shape[1:])
         self.output_size = 32 * height * width
         for layer in layers:
@@ -25,10 +24,10 @@ class SmallConv(nn.Module):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layers: Layers) -> Tensor:
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
-            x = self.activation(layer(x))
+            x = layers.layer(layer, self.activation, x)
         return x.flatten(1)
 
 
@@ -40,7 +39,7 @@ class NatureConv(nn.Module):
         channels, height, width = observation_shape
         layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
         self.convolutions = nn.ModuleList(layers)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[activation]
         for layer in layers:
             (kernel, _), (stride, _) = layer.kernel_size, layer.stride
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
@@ -49,12 +48,11 @@ class NatureConv(nn.Module):
         for weighted in (*layers, self.linear):
             orthogonal_(weighted, math.sqrt(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layers: Layers) -> Tensor:
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
-            x = self.activation(layer(x))
-        features: Tensor = self.activation(self.linear(x.flatten(1)))
-        return features
+            x = layers.layer(layer, self.activation, x)
+        return layers.layer(self.linear, self.activation, x.flatten(1))
 
 
 class MLP(nn.Module):
@@ -65,15 +63,15 @@ class MLP(nn.Module):
         (size,) = observation_shape
         sizes = [size] + num_layers * [hidden_size]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[activation]
         self.output_size = sizes[-1]
         for layer in self.layers:
             orthogonal_(layer, math.sqrt(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layers: Layers) -> Tensor:
         """[N, D] -> [N, F]."""
         for layer in self.layers:
-            x = self.activation(layer(x))
+            x = layers.layer(layer, self.activation, x)
         return x
 
 

@@ -17,13 +17,13 @@ class Categorical:
         """How many numbers the last layer gives per state."""
         return self.num_actions
 
-    def sample(self, logits: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """One action [...] and its log-probability [...] for logits [..., A]."""
-        log_probs = logits.log_softmax(-1)
-        # argmax(p / e) with e ~ Exp(1) is a draw from p: what torch.multinomial does, without its checks.
-        noise = torch.empty_like(log_probs).exponential_(generator=generator)
-        actions = (log_probs.exp() / noise).argmax(-1, keepdim=True)
-        return actions.squeeze(-1), log_probs.gather(-1, actions).squeeze(-1)
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """Standard Gumbel noise [*shape, A], which `sample` turns into actions; one draw can serve many steps."""
+        return torch.empty(*shape, self.num_actions).exponential_(generator=generator).log_().neg_()
+
+    def sample(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """Actions [...] drawn from softmax(logits): argmax_a (logit_a + noise_a). Gumbel 1954; logits and noise [..., A]."""
+        return (logits + noise).argmax(-1)
 
     def mode(self, logits: Tensor) -> Tensor:
         """The most probable action [...]."""

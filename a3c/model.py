@@ -1,15 +1,17 @@
 """The actor-critic network: body, optional recurrent core, policy head and critic."""
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from a3c.bodies import MLP, NatureConv, SmallConv, normalized_rows_
 from a3c.heads import Categorical
+from a3c.recording import COMPUTING, Layers
 from a3c.recurrent import LSTM
+from a3c.segment import Segment
 
 
 class ActorCritic(nn.Module):
-    """π(a|s) and V(s) over one body. `act` is a step without gradients, `unroll` the same steps over again with them.
+    """π(a|s) and V(s) over one body. `step` is for acting, `unroll` is a whole segment with gradients.
 
     Observations arrive raw; (x - observation_mean) * observation_inverse_std, clipped, is the network's first layer, so whoever
     holds the model's tensors plays with the scaling it was trained with.
@@ -52,37 +54,35 @@ class ActorCritic(nn.Module):
         """Zeros [B, S]; S is 0 without a recurrent core."""
         return torch.zeros(batch_size, self.core.state_size if self.core else 0)
 
-    def _features(self, observations: Tensor) -> Tensor:
-        # A copy into channels_last memory: a single channel left as it is would pass for contiguous, and the first layer's
-        # output would then lie the other way round than its gradient, which costs more than the layer itself.
-        layout = torch.channels_last if observations.dim() == 4 else torch.contiguous_format
-        x = torch.empty_like(observations, dtype=torch.float32, memory_format=layout).copy_(observations)
-        x.sub_(self.observation_mean).mul_(self.observation_inverse_std)
-        if self.observation_clip is not None:
-            x.clamp_(-self.observation_clip, self.observation_clip)
-        features: Tensor = self.body(x)
-        return features
-
-    def step(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, observations: Tensor, state: Tensor, layers: Layers = COMPUTING
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One step: observations [B, ...], state [B, S] -> policy [B, A], values [B], next state [B, S]."""
-        features = self._features(observations)
+        features = self.body(layers.input(observations, self._scaled), layers)
         if self.core is not None:
-            features, state = self.core.step(features, state)
-        return self.actor(features), self.critic(features).squeeze(-1), state
+            features, state = self.core.step(features, state, layers)
+        policy, values = self._heads(features, layers)
+        return policy, values, state
 
-    def act(self, observations: Tensor, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Sampled actions [B, ...], their log-probabilities [B], values [B], next state [B, S]."""
-        policy, values, state = self.step(observations, state)
-        actions, log_probs = self.head.sample(policy, generator)
-        return actions, log_probs, values, state
+    def unroll(self, segment: Segment) -> tuple[Tensor, Tensor]:
+        """The segment's T steps again, with gradients: policy [T, B, A], values [T, B].
 
-    def unroll(self, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-        """T steps: observations [T, B, ...], state [B, S], starts [T, B] bool -> policy [T, B, A], values [T, B]."""
-        T, B = starts.shape
-        features = self._features(observations.flatten(0, 1)).view(T, B, -1)
+        Nothing is computed that the segment's recording still holds.
+        """
+        T, B = segment.starts.shape
+        layers = COMPUTING if segment.recording is None else segment.recording.replay()
+        features = self.body(layers.input(segment.observations.flatten(0, 1), self._scaled), layers)
         if self.core is not None:
-            features = self.core.unroll(features, state, starts)
-        return self.actor(features), self.critic(features).squeeze(-1)
+            features = self.core.unroll(features.view(T, B, -1), segment.state, segment.starts, layers).flatten(0, 1)
+        policy, values = self._heads(features, layers)
+        return policy.unflatten(0, (T, B)), values.view(T, B)
+
+    def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
+        return layers.layer(self.actor, None, features), layers.layer(self.critic, None, features).squeeze(-1)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        x.sub_(self.observation_mean).mul_(self.observation_inverse_std)
+        return x if self.observation_clip is None else x.clamp_(-self.observation_clip, self.observation_clip)
 
 
 def _body(

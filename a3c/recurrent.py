@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from a3c.recording import COMPUTING, Layers
 
 
 class LSTM(nn.Module):
@@ -16,69 +18,117 @@ class LSTM(nn.Module):
         self.output_size = hidden_size
         self.state_size = 2 * hidden_size
 
-    def step(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, features: Tensor, state: Tensor, layers: Layers = COMPUTING) -> tuple[Tensor, Tensor]:
         """One step: features [B, F], state [B, 2H] -> output [B, H], next state [B, 2H]."""
-        h, c = self.cell(features, tuple(state.chunk(2, dim=-1)))
-        return h, torch.cat((h, c), dim=-1)
+        cell, H = self.cell, self.output_size
+        memory = layers.memory(4 * H, 2 * H, H, 2 * H)
+        if memory is None:
+            h, c = cell(features, tuple(state.chunk(2, dim=-1)))
+            return h, torch.cat((h, c), dim=-1)
+        gates, before, tanh_c, after = memory
+        torch.addmm(cell.bias_ih, features, cell.weight_ih.t(), out=gates).add_(cell.bias_hh)
+        before.copy_(state)
+        _advance(gates, cell.weight_hh.t(), before, tanh_c, after)
+        return after[:, :H], after
 
-    def unroll(self, features: Tensor, state: Tensor, starts: Tensor) -> Tensor:
+    def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
         """T steps: features [T, B, F], state [B, 2H], starts [T, B] bool -> outputs [T, B, H]."""
         cell = self.cell
-        # The input half of the gates has no recurrence: one matrix product for the whole segment.
-        gates = nn.functional.linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
-        h, c = state.chunk(2, dim=-1)
-        outputs: Tensor = _LSTMUnroll.apply(gates, cell.weight_hh, h, c, ~starts)  # type: ignore[no-untyped-call]
+        trace = layers.recorded(4) or self._trace(features, state, starts)
+        outputs: Tensor = _LSTMSteps.apply(  # type: ignore[no-untyped-call]
+            features, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, trace, starts
+        )
         return outputs
 
+    @torch.no_grad()
+    def _trace(self, features: Tensor, state: Tensor, starts: Tensor) -> list[Tensor]:
+        """What `step` keeps, for T steps; the input half of the gates has no recurrence, so it is one matrix product."""
+        (T, B), H, cell = starts.shape, self.output_size, self.cell
+        gates = nn.functional.linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
+        before, tanh_c, after = (features.new_empty(T, B, size) for size in (2 * H, H, 2 * H))
+        keep = (~starts).to(features.dtype).unsqueeze(-1)
+        for t in range(T):
+            torch.mul(state, keep[t], out=before[t])
+            _advance(gates[t], cell.weight_hh.t(), before[t], tanh_c[t], after[t])
+            state = after[t]
+        return [gates, before, tanh_c, after]
 
-class _LSTMUnroll(torch.autograd.Function):
-    """The recurrent half over T steps, with its backward pass written out: a tenth of the graph nodes autograd would make.
 
-    i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh); c = f c' + i g; h = o tanh(c); h' and c' are zero where an episode starts.
-    Hochreiter & Schmidhuber 1997, in the order of torch.nn.LSTMCell. Gradients stop at the segment's initial state.
+def _advance(gates: Tensor, weight: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor) -> None:
+    """i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh); c = f c' + i g; h = o tanh(c), all in place; `gates` comes as x W_ih.
+
+    Hochreiter & Schmidhuber 1997, in the order of torch.nn.LSTMCell; `before` is [h', c'], `after` becomes [h, c].
+    """
+    (h_before, c_before), (h, c) = before.chunk(2, dim=1), after.chunk(2, dim=1)
+    gates.addmm_(h_before, weight)
+    i, f, g, o = gates.chunk(4, dim=1)
+    g.tanh_()
+    gates[:, : g.shape[1] * 2].sigmoid_()
+    o.sigmoid_()
+    torch.mul(f, c_before, out=c).addcmul_(i, g)
+    torch.mul(o, torch.tanh(c, out=tanh_c), out=h)
+
+
+class _LSTMSteps(torch.autograd.Function):
+    """The outputs of T steps, known already, with the backward pass through time written out.
+
+    Gradients stop at the segment's initial state and where an episode starts.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, gates: Tensor, weight: Tensor, h: Tensor, c: Tensor, keep: Tensor) -> Tensor:
-        T, B, H4 = gates.shape
-        H = H4 // 4
-        keep = keep.to(gates.dtype).unsqueeze(-1)
-        gates = gates.clone()
-        h_before, c_before = gates.new_empty(T, B, H), gates.new_empty(T, B, H)
-        tanh_c, outputs = gates.new_empty(T, B, H), gates.new_empty(T, B, H)
-        transposed = weight.t()
-        for t in range(T):
-            torch.mul(h, keep[t], out=h_before[t])
-            torch.mul(c, keep[t], out=c_before[t])
-            gate = gates[t].addmm_(h_before[t], transposed)
-            i, f, g, o = gate.chunk(4, dim=1)
-            gate[:, : 2 * H].sigmoid_()
-            g.tanh_()
-            o.sigmoid_()
-            c = torch.addcmul(f * c_before[t], i, g)
-            torch.tanh(c, out=tanh_c[t])
-            h = torch.mul(o, tanh_c[t], out=outputs[t])
-        ctx.save_for_backward(gates, weight, h_before, c_before, tanh_c, keep)
-        return outputs
+    def forward(
+        ctx: FunctionCtx,
+        features: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        trace: list[Tensor],
+        starts: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight_ih, weight_hh)
+        ctx.trace, ctx.starts = trace, starts  # type: ignore[attr-defined]
+        outputs, _ = trace[-1].chunk(2, dim=2)
+        return outputs.detach()
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gates, weight, h_before, c_before, tanh_c, keep = ctx.saved_tensors  # type: ignore[attr-defined]
-        (d_outputs,) = gradients
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: FunctionCtx, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight_ih, weight_hh = ctx.saved_tensors  # type: ignore[attr-defined]
+        (gates, before, tanh_c, _), starts = ctx.trace, ctx.starts  # type: ignore[attr-defined]
         T, B, H = tanh_c.shape
-        i, f, g, o = gates.chunk(4, dim=2)
-        # Everything that needs no recurrence, for all steps at once: d gate / d its pre-activation, times what it multiplies.
-        by_c = torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2)
-        by_h = tanh_c * o * (1 - o)
-        c_by_h = o * (1 - tanh_c * tanh_c)
-        d_gates = torch.empty_like(gates)
-        d_h, d_c = torch.zeros_like(tanh_c[0]), torch.zeros_like(tanh_c[0])
-        for t in reversed(range(T)):
-            d_h = d_h + d_outputs[t]
-            d_c = torch.addcmul(d_c, d_h, c_by_h[t])
-            torch.mul(by_c[t].view(B, 3, H), d_c.unsqueeze(1), out=d_gates[t, :, : 3 * H].view(B, 3, H))
-            torch.mul(by_h[t], d_h, out=d_gates[t, :, 3 * H :])
-            d_h = d_gates[t].mm(weight).mul_(keep[t])
-            d_c = d_c.mul_(f[t]).mul_(keep[t])
-        d_weight = d_gates.view(T * B, -1).t().mm(h_before.view(T * B, H))
-        return d_gates, d_weight, None, None, None
+        h_before, c_before = before.chunk(2, dim=2)
+        d_gates = _backward_through_time(d_outputs, gates, c_before, tanh_c, weight_hh, starts).view(T * B, 4 * H)
+        transposed, d_bias = d_gates.t(), d_gates.sum(0)
+        d_features = d_gates.mm(weight_ih).view(T, B, -1) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        d_weight_ih = transposed.mm(features.reshape(T * B, -1))
+        return d_features, d_weight_ih, transposed.mm(h_before.reshape(T * B, H)), d_bias, d_bias, None, None
+
+
+def _backward_through_time(
+    d_outputs: Tensor, gates: Tensor, c_before: Tensor, tanh_c: Tensor, weight: Tensor, starts: Tensor
+) -> Tensor:
+    """Gradients [T, B, 4H] of the gates before their nonlinearities."""
+    T, B, H = tanh_c.shape
+    i, f, g, o = gates.chunk(4, dim=2)
+    # Everything that needs no recurrence, for all steps at once: d gate / d its pre-activation, times what it multiplies.
+    by_c = torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2).view(T, B, 3, H).unbind()
+    by_h = (tanh_c * o * (1 - o)).unbind()
+    c_by_h = (o * (1 - tanh_c * tanh_c)).unbind()
+    started, keep, forget = starts.any(dim=1).tolist(), (~starts).to(gates.dtype).unsqueeze(-1), f.unbind()
+    d_gates = torch.empty(T, B, 4 * H)
+    rows, rows_c, rows_h = d_gates.unbind(), d_gates[..., : 3 * H].view(T, B, 3, H).unbind(), d_gates[..., 3 * H :].unbind()
+    d_h, d_c = d_outputs[-1], torch.zeros(B, H)
+    for t in reversed(range(T)):
+        d_c.addcmul_(d_h, c_by_h[t])
+        torch.mul(by_c[t], d_c.unsqueeze(1), out=rows_c[t])
+        torch.mul(by_h[t], d_h, out=rows_h[t])
+        if t == 0:
+            break
+        d_c.mul_(forget[t])
+        if started[t]:
+            d_c.mul_(keep[t])
+            d_h = torch.addcmul(d_outputs[t - 1], rows[t].mm(weight), keep[t])
+        else:
+            d_h = torch.addmm(d_outputs[t - 1], rows[t], weight)
+    return d_gates

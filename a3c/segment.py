@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from a3c.recording import Recording
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
@@ -23,6 +25,7 @@ class Segment:
     terminated: Tensor  # [T, B] bool
     truncated: Tensor  # [T, B] bool
     next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
+    recording: Recording | None = None  # what the network's layers gave when acted
 
     def __post_init__(self) -> None:
         T, B = self.rewards.shape

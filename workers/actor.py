@@ -1,32 +1,17 @@
 """The actor: plays segments with a local copy of the policy, without gradients."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from a3c.model import ActorCritic
+from a3c.recording import Recording
 from a3c.segment import Segment
 from envs.batch import EnvironmentBatch
 from workers.progress import WorkerRow
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Buffers:
-    """A segment's memory, written anew for every segment."""
-
-    observations: Tensor
-    starts: Tensor
-    state: Tensor
-    actions: Tensor
-    log_probs: Tensor
-    values: Tensor
-    rewards: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    next_values: Tensor
 
 
 class Actor:
@@ -38,7 +23,8 @@ class Actor:
         self._model, self._environments, self._generator, self._row = model, environments, generator, row
         T, B = num_steps, len(environments.rewards)
         observations = torch.from_numpy(environments.observations)
-        self._buffers = _Buffers(
+        # One segment's memory, written anew for every segment.
+        self._segment = Segment(
             observations=torch.empty(T, *observations.shape, dtype=observations.dtype),
             starts=torch.empty(T, B, dtype=torch.bool),
             state=model.initial_state(B),
@@ -49,45 +35,54 @@ class Actor:
             terminated=torch.empty(T, B, dtype=torch.bool),
             truncated=torch.empty(T, B, dtype=torch.bool),
             next_values=torch.empty(T, B),
+            recording=Recording(T, B),
         )
+        self._policies = torch.empty(T, B, model.head.num_parameters)
         self._state = model.initial_state(B)
-        self._starts = torch.ones(B, dtype=torch.bool)
+        self._starts = np.ones(B, np.bool_)
         environments.reset()
 
     @torch.inference_mode()
     def play(self) -> Segment:
         """The next T steps; the segment's tensors are valid until the next call."""
-        buffers, environments = self._buffers, self._environments
-        T, B = buffers.rewards.shape
-        buffers.state.copy_(self._state)
+        segment, model, environments = self._segment, self._model, self._environments
+        T, B = segment.rewards.shape
+        assert segment.recording is not None
+        observations, starts, rewards = segment.observations.numpy(), segment.starts.numpy(), segment.rewards.numpy()
+        terminated, truncated = segment.terminated.numpy(), segment.truncated.numpy()
+        noise = model.head.noise((T, B), self._generator).unbind()
+        policies, values, actions = self._policies.unbind(), segment.values.unbind(), segment.actions.unbind()
+        inputs = segment.observations.unbind()
         final_values: list[tuple[int, int, Tensor]] = []
+        segment.state.copy_(self._state)
         for t in range(T):
-            buffers.observations.numpy()[t] = environments.observations
-            buffers.starts[t] = self._starts
+            observations[t], starts[t] = environments.observations, self._starts
             self._clear_state_at_starts()
-            actions, log_probs, values, self._state = self._model.act(buffers.observations[t], self._state, self._generator)
-            buffers.actions[t], buffers.log_probs[t], buffers.values[t] = actions, log_probs, values
-            final_observations, finished = environments.step(actions.numpy())
-            buffers.rewards.numpy()[t] = environments.rewards
-            buffers.terminated.numpy()[t] = environments.terminated
-            buffers.truncated.numpy()[t] = environments.truncated
-            self._starts = buffers.terminated[t] | buffers.truncated[t]
+            policy, value, self._state = model.step(inputs[t], self._state, segment.recording.at(t))
+            action = model.head.sample(policy, noise[t])
+            policies[t].copy_(policy)
+            values[t].copy_(value)
+            actions[t].copy_(action)
+            final_observations, finished = environments.step(action.numpy())
+            rewards[t], terminated[t], truncated[t] = environments.rewards, environments.terminated, environments.truncated
+            self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():
                 final_values.append((t, b, self._value(observation[None], self._state[b : b + 1])))
             self._tell(finished)
         self._clear_state_at_starts()
-        buffers.next_values[:-1] = buffers.values[1:]
-        buffers.next_values[-1] = self._value(environments.observations, self._state)
-        for t, b, value in final_values:
-            buffers.next_values[t, b] = value
+        segment.log_probs.copy_(model.head.log_prob_and_entropy(self._policies, segment.actions)[0])
+        segment.next_values[:-1] = segment.values[1:]
+        segment.next_values[-1] = self._value(environments.observations, self._state)
+        for t, b, final_value in final_values:
+            segment.next_values[t, b] = final_value
         self._row.add("steps", T * B)
-        return Segment(**vars(buffers))
+        return segment
 
     def _clear_state_at_starts(self) -> None:
         if self._starts.any():
-            self._state = self._state * ~self._starts.unsqueeze(-1)
+            self._state = self._state * torch.from_numpy(~self._starts).unsqueeze(-1)
 
-    def _value(self, observations: "np.ndarray", state: Tensor) -> Tensor:
+    def _value(self, observations: NDArray[np.generic], state: Tensor) -> Tensor:
         return self._model.step(torch.from_numpy(observations), state)[1]
 
     def _tell(self, finished: list[tuple[float, int]]) -> None:

@@ -48,7 +48,8 @@ def play_episodes(
         batch = torch.from_numpy(np.stack([observations[i] for i in active]))
         policy, _, next_state = model.step(batch, state[active])
         state[active] = next_state
-        actions = model.head.sample(policy, generator)[0] if sampled else model.head.mode(policy)
+        noise = model.head.noise(tuple(policy.shape[:-1]), generator) if sampled else None
+        actions = model.head.mode(policy) if noise is None else model.head.sample(policy, noise)
         for i, action in zip(tuple(active), actions.numpy(), strict=True):
             observations[i], _, terminated, truncated, info = environments[i].step(action)
             if terminated or truncated:

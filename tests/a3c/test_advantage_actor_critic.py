@@ -5,6 +5,7 @@ from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
 from a3c.segment import Segment
+from tests.a3c.segments import unrolled
 
 
 def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
@@ -12,7 +13,7 @@ def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     observations, starts = torch.randn(T, B, 4), torch.rand(T, B) < 0.2
     state, actions = model.initial_state(B), torch.randint(0, 3, (T, B))
     with torch.no_grad():
-        policy, values = model.unroll(observations, state, starts)
+        policy, values = unrolled(model, observations, state, starts)
         log_probs, _ = model.head.log_prob_and_entropy(policy, actions)
     terminated = torch.rand(T, B) < 0.2
     truncated = ~terminated & (torch.rand(T, B) < 0.2)
@@ -45,7 +46,7 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
         gamma=0.9, gae_lambda=1.0, entropy_coef=0.02, value_loss_coef=0.3, loss_reduction=loss_reduction
     )
     ((loss, statistics),) = algorithm.losses(model, segment)
-    policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+    policy, values = model.unroll(segment)
     expected = torch.zeros(())
     for b in range(B):
         R = segment.next_values[-1, b]
@@ -66,5 +67,5 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
 def test_values_of_the_unroll_are_those_that_were_acted():
     model = make_model()
     segment = make_segment(model, 6, 2)
-    _, values = model.unroll(segment.observations, segment.state, segment.starts)
+    _, values = model.unroll(segment)
     torch.testing.assert_close(values, segment.values)

@@ -3,6 +3,8 @@ import torch
 
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
+from shared_optim.flat import FlatParameters
+from tests.a3c.segments import play, segment_of, unrolled
 
 SHAPES = {"small conv": ((1, 42, 42), torch.uint8), "nature": ((4, 84, 84), torch.uint8), "mlp": ((5,), torch.float32)}
 
@@ -40,23 +42,55 @@ def test_unroll_equals_stepwise_acting_through_episode_ends(name, recurrent):
     model.observation_inverse_std.fill_(1 / 64)
     starts = torch.rand(T, B) < 0.3
     first = torch.randn(B, model.initial_state(B).shape[1])
-    state, policies, values = first, [], []
+    acted = play(model, observations, first, starts)
+    policy, value = unrolled(model, observations, first, starts)
+    torch.testing.assert_close(policy, acted[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(value, acted[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+@pytest.mark.parametrize("activation", ["relu", "elu", "tanh"])
+def test_gradient_of_what_was_recorded_is_that_of_computing_it_again(name, recurrent, activation):
+    model, T, B = make_model(name, recurrent, activation=activation), 5, 3
+    FlatParameters(model)  # as in a worker: convolution weights lie channels_last
+    model.observation_inverse_std.fill_(1 / 64)
+    observations, starts = make_observations(name, T, B), torch.rand(T, B) < 0.3
+    first, weights = torch.randn(B, model.initial_state(B).shape[1]), torch.randn(T, B, 6)
+    *_, recording = play(model, observations, first, starts)
+    segment = segment_of(observations, first, starts, recording=recording)
+
+    def gradients() -> list[torch.Tensor]:
+        policy, values = model.unroll(segment)
+        return [*torch.autograd.grad((policy * weights).sum() + values.square().sum(), [*model.parameters()])]
+
+    replayed, recomputed = gradients(), gradients()
+    for mine, reference in zip(replayed, recomputed, strict=True):
+        torch.testing.assert_close(mine, reference, atol=1e-4 * float(reference.abs().max()), rtol=1e-3)
+
+
+def test_a_recording_is_replayed_once_and_only_when_complete():
+    model, T, B = make_model("mlp", "lstm"), 4, 2
+    observations, starts, first = make_observations("mlp", T, B), torch.zeros(T, B, dtype=torch.bool), model.initial_state(B)
+    before, _, recording = play(model, observations, first, starts)
+    segment = segment_of(observations, first, starts, recording=recording)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    torch.testing.assert_close(model.unroll(segment)[0], before)
+    after = unrolled(model, observations, first, starts)[0]
+    torch.testing.assert_close(model.unroll(segment)[0], after)
     with torch.inference_mode():
-        for t in range(T):
-            state = state * ~starts[t].unsqueeze(-1)
-            policy, value, state = model.step(observations[t], state)
-            policies.append(policy)
-            values.append(value)
-    policy, value = model.unroll(observations, first, starts)
-    torch.testing.assert_close(policy, torch.stack(policies), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(value, torch.stack(values), atol=1e-5, rtol=1e-4)
+        model.step(observations[0], first, recording.at(0))
+    torch.testing.assert_close(model.unroll(segment)[0], after)
+    assert (before - after).abs().max() > 0.01
 
 
 def test_gradient_of_the_unrolled_lstm_is_that_of_autograd():
     model, T, B = make_model("mlp", "lstm"), 6, 2
     observations, starts = make_observations("mlp", T, B), torch.rand(T, B) < 0.3
     first, weights = torch.randn(B, 32), torch.randn(T, B, 6)
-    policy, values = model.unroll(observations, first, starts)
+    policy, values = unrolled(model, observations, first, starts)
     fast = torch.autograd.grad((policy * weights).sum() + values.square().sum(), [*model.parameters()])
     state, loss = first, torch.zeros(())
     for t in range(T):

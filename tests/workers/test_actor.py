@@ -1,3 +1,4 @@
+import copy
 import multiprocessing
 
 import gymnasium as gym
@@ -7,6 +8,7 @@ import torch
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
 from envs.batch import EnvironmentBatch
+from tests.a3c.segments import unrolled
 from workers.actor import Actor
 from workers.progress import EpisodeReader, ProgressTable, WorkerRow
 
@@ -51,7 +53,7 @@ def test_a_segment_is_what_an_unroll_of_the_model_gives_again():
     actor, model, _ = make_actor(num_steps=7, ends=[(3, 99), (99, 4)])
     for _ in range(3):
         segment = actor.play()
-        policy, values = model.unroll(segment.observations, segment.state, segment.starts)
+        policy, values = unrolled(model, segment.observations, segment.state, segment.starts)
         log_probs, _ = model.head.log_prob_and_entropy(policy, segment.actions)
         torch.testing.assert_close(values, segment.values)
         torch.testing.assert_close(log_probs, segment.log_probs)
@@ -60,7 +62,7 @@ def test_a_segment_is_what_an_unroll_of_the_model_gives_again():
 def test_episodes_cross_segments_and_their_ends_are_told_apart():
     actor, _, table = make_actor(num_steps=5, ends=[(3, 99), (99, 4)])
     reader = EpisodeReader(table)
-    segments = [actor.play(), actor.play()]
+    segments = [copy.deepcopy(actor.play()), actor.play()]
     assert segments[1].observations[:, 0, 0].tolist() == [2, 0, 1, 2, 0]
     assert segments[1].terminated[:, 0].tolist() == [True, False, False, True, False]
     assert segments[1].truncated[:, 1].tolist() == [False, False, True, False, False]
@@ -75,9 +77,9 @@ def test_a_truncated_step_is_bootstrapped_from_the_final_observation():
     segment = actor.play()
     state, start = segment.state, torch.zeros(1, dtype=torch.bool)
     observations = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])  # of the first episode, its final one included
-    _, values = model.unroll(observations[:, None], state, start.expand(5, 1))
+    _, values = unrolled(model, observations[:, None], state, start.expand(5, 1))
     assert segment.truncated[3, 0]
     torch.testing.assert_close(segment.next_values[3, 0], values[4, 0])
     torch.testing.assert_close(segment.next_values[:3], segment.values[1:4])
-    _, after_reset = model.unroll(observations[:3, None], torch.zeros_like(state), start.expand(3, 1))
+    _, after_reset = unrolled(model, observations[:3, None], torch.zeros_like(state), start.expand(3, 1))
     torch.testing.assert_close(segment.next_values[5, 0], after_reset[2, 0])

@@ -1,0 +1,43 @@
+"""Segments made up for tests."""
+
+import torch
+from torch import Tensor
+
+from a3c.model import ActorCritic
+from a3c.recording import Recording
+from a3c.segment import Segment
+
+
+def unrolled(model: ActorCritic, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """Policy and values of a segment of which only what the network sees matters."""
+    return model.unroll(segment_of(observations, state, starts))
+
+
+def segment_of(observations: Tensor, state: Tensor, starts: Tensor, *, recording: Recording | None = None) -> Segment:
+    """A segment with zeros for all that the network does not see."""
+    zeros, never = torch.zeros(starts.shape), torch.zeros_like(starts)
+    return Segment(
+        observations=observations,
+        starts=starts,
+        state=state,
+        actions=torch.zeros(starts.shape, dtype=torch.int64),
+        log_probs=zeros,
+        values=zeros,
+        rewards=zeros,
+        terminated=never,
+        truncated=never,
+        next_values=zeros,
+        recording=recording,
+    )
+
+
+def play(model: ActorCritic, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Recording]:
+    """Acts step by step, as an actor does: policies [T, B, A], values [T, B], and what was recorded meanwhile."""
+    recording, policies, values = Recording(*starts.shape), [], []
+    with torch.inference_mode():
+        for t in range(len(starts)):
+            state = state * ~starts[t].unsqueeze(-1)
+            policy, value, state = model.step(observations[t], state, recording.at(t))
+            policies.append(policy.clone())
+            values.append(value.clone())
+    return torch.stack(policies), torch.stack(values), recording
