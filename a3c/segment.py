@@ -27,6 +27,11 @@ class Segment:
     next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
     recording: Recording | None = None  # what the network's layers gave when acted
 
+    def of(self, environments: Tensor) -> "Segment":
+        """The steps of some environments, by their numbers; without the recording."""
+        columns = {name: value[:, environments] for name, value in vars(self).items() if name not in ("state", "recording")}
+        return Segment(**columns, state=self.state[environments])
+
     def __post_init__(self) -> None:
         T, B = self.rewards.shape
         for name in ("starts", "log_probs", "values", "terminated", "truncated", "next_values"):

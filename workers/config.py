@@ -25,7 +25,7 @@ class Config:
     """Everything a run can be told. Field `x_y` is flag `--x-y`; the metadata says how the parser takes it."""
 
     env_name: str = flag("Pong-v0", "environment id, or module:Id for one of your own", aliases=("--env",), group="run")
-    algo: str = flag("a3c", "algorithm", choices=("a3c",))
+    algo: str = flag("a3c", "algorithm", choices=("a3c", "ppo"))
     preset: str = flag(
         "auto",
         "auto: what works best here for the environment's family; classic: pytorch-a3c's settings; none: the plain defaults",
@@ -66,6 +66,9 @@ class Config:
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
     max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
+    clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)
+    ppo_epoch: int = flag(2, "ppo: passes over a segment", minimum=1)
+    num_mini_batch: int = flag(1, "ppo: minibatches in a pass, of whole sequences", minimum=1)
     optimizer: str = flag(
         "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
     )

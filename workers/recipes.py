@@ -8,6 +8,7 @@ from torch import Tensor
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
+from a3c.ppo import ProximalPolicyOptimization
 from shared_optim.exchange import Hogwild
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
@@ -48,8 +49,18 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
     return model
 
 
-def build_algorithm(config: Config) -> AdvantageActorCritic:
+def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOptimization:
     """The losses of `--algo`."""
+    if config.algo == "ppo":
+        return ProximalPolicyOptimization(
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            entropy_coef=config.entropy_coef,
+            value_loss_coef=config.value_loss_coef,
+            clip_param=config.clip_param,
+            num_epochs=config.ppo_epoch,
+            num_mini_batch=config.num_mini_batch,
+        )
     return AdvantageActorCritic(
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,

@@ -1,0 +1,66 @@
+"""Proximal policy optimization (Schulman et al. 2017), with the clipped objective; lock-free it is asynchronous PPO."""
+
+from dataclasses import dataclass
+
+import torch
+
+from a3c.advantage_actor_critic import Losses
+from a3c.model import ActorCritic
+from a3c.returns import generalized_advantages
+from a3c.segment import Segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProximalPolicyOptimization:
+    """Goes over a segment several times; the clip keeps the policy near the one that acted, whoever else has moved it since.
+
+    -min(r A, clip(r, 1-ε, 1+ε) A) + c_v (R - V(s))² - β H(π(·|s)), r = π(a|s) / π_acted(a|s), averaged over a minibatch of
+    whole sequences. Eq. 7 and 9 of the paper.
+    """
+
+    gamma: float  # γ
+    gae_lambda: float  # λ
+    entropy_coef: float  # β
+    value_loss_coef: float  # c_v
+    clip_param: float  # ε
+    num_epochs: int  # K, passes over the segment
+    num_mini_batch: int  # minibatches in a pass; the segment's environments are dealt to them
+
+    def losses(self, model: ActorCritic, segment: Segment) -> Losses:
+        """One loss for every minibatch of every pass, computed when the one before has acted; and what it is made of."""
+        advantages = generalized_advantages(
+            rewards=segment.rewards,
+            values=segment.values,
+            next_values=segment.next_values,
+            terminated=segment.terminated,
+            truncated=segment.truncated,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+        )
+        returns = advantages + segment.values
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        num_environments = advantages.shape[1]
+        whole = self.num_mini_batch == 1
+        for _ in range(self.num_epochs):
+            for chosen in torch.randperm(num_environments).tensor_split(self.num_mini_batch):
+                part = segment if whole else segment.of(chosen)
+                A, R = (advantages, returns) if whole else (advantages[:, chosen], returns[:, chosen])
+
+                policy, values = model.unroll(part)
+                log_probs, entropies = model.head.log_prob_and_entropy(policy, part.actions)
+                ratio = (log_probs - part.log_probs).exp()
+                clipped = ratio.clamp(1 - self.clip_param, 1 + self.clip_param)
+
+                policy_loss = -torch.min(ratio * A, clipped * A).mean()
+                value_loss = (R - values).square().mean()
+                entropy = entropies.mean()
+                yield (
+                    policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy,
+                    {
+                        "policy_loss": policy_loss.detach(),
+                        "value_loss": value_loss.detach(),
+                        "entropy": entropy.detach(),
+                        "return_mean": R.mean(),
+                        "return_square_mean": R.square().mean(),
+                    },
+                )
