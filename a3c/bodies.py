@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from a3c.recording import ACTIVATIONS, Layers
+from a3c.kernels import ACTIVATIONS
+from a3c.recording import Layers
 
 
 class SmallConv(nn.Module):
@@ -28,7 +29,7 @@ class SmallConv(nn.Module):
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
             x = layers.layer(layer, self.activation, x)
-        return x.flatten(1)
+        return layers.flatten(x)
 
 
 class NatureConv(nn.Module):
@@ -52,7 +53,7 @@ class NatureConv(nn.Module):
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
             x = layers.layer(layer, self.activation, x)
-        return layers.layer(self.linear, self.activation, x.flatten(1))
+        return layers.layer(self.linear, self.activation, layers.flatten(x))
 
 
 class MLP(nn.Module):

@@ -80,8 +80,8 @@ class ActorCritic(nn.Module):
     def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
         return layers.layer(self.actor, None, features), layers.layer(self.critic, None, features).squeeze(-1)
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        x.sub_(self.observation_mean).mul_(self.observation_inverse_std)
+    def _scaled(self, observations: Tensor, out: Tensor) -> Tensor:
+        x = torch.sub(observations, self.observation_mean, out=out).mul_(self.observation_inverse_std)
         return x if self.observation_clip is None else x.clamp_(-self.observation_clip, self.observation_clip)
 
 

@@ -15,28 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from a3c.kernels import Activation, Call, convolution_into, empty, linear_into, output_shape
+
 _aten = torch.ops.aten
-Scaling = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A nonlinearity y = φ(x) whose derivative can be told from y."""
-
-    function: Callable[[Tensor], Tensor]
-    into: Callable[[Tensor, Tensor], Tensor]  # (x, out) -> out; both may be the same memory
-    gradient: Callable[[Tensor, Tensor], Tensor]  # (∂/∂y, y) -> ∂/∂x
-
-
-ACTIVATIONS = {
-    "relu": Activation(
-        torch.relu, lambda x, out: torch.clamp_min(x, 0.0, out=out), lambda g, y: _aten.threshold_backward(g, y, 0.0)
-    ),
-    "tanh": Activation(torch.tanh, lambda x, out: torch.tanh(x, out=out), lambda g, y: _aten.tanh_backward(g, y)),
-    "elu": Activation(
-        nn.functional.elu, lambda x, out: _aten.elu.out(x, out=out), lambda g, y: _aten.elu_backward(g, 1.0, 1.0, 1.0, True, y)
-    ),
-}
+Scaling = Callable[[Tensor, Tensor], Tensor]  # (observations, out) -> out
+Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
 
 
 class Layers(Protocol):
@@ -48,8 +31,14 @@ class Layers(Protocol):
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
         """φ(layer(x)) for x [N, ...]; without an activation φ is the identity."""
 
+    def flatten(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C * H * W]."""
+
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """Memory, each [B, size], to be filled by a recurrent core's step; None if nothing is kept."""
+
+    def run(self, call: Call) -> None:
+        """Calls what fills that memory from other memory of this step."""
 
     def recorded(self, number: int) -> list[Tensor] | None:
         """What that memory was filled with, each [T, B, size]; None if nothing was kept."""
@@ -60,16 +49,24 @@ class Computing:
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        return scaling(_empty(observations.shape).copy_(observations))
+        return scaling(observations, empty(observations.shape))
 
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         y: Tensor = layer(x)
         return y if activation is None else activation.function(y)
 
+    def flatten(self, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        return x.flatten(1)
+
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """See `Layers`."""
         return None
+
+    def run(self, call: Call) -> None:
+        """See `Layers`."""
+        call()
 
     def recorded(self, number: int) -> list[Tensor] | None:
         """See `Layers`."""
@@ -77,22 +74,40 @@ class Computing:
 
 
 class Recording:
-    """The memory of T steps of B environments, filled step by step while acting, and replayed once.
+    """The memory of T steps of B environments: filled step by step while acting, replayed once.
 
     Once: the pass after that follows a change of the parameters, for which these are no longer the layers' outputs.
+
+    Every step has memory of its own, the same in every segment. So what a step does is noted the first time, as calls with all
+    their arguments bound, and the next time these calls are all that runs, as with a CUDA graph. Hence observations, state and
+    parameters must stay where they are in memory.
     """
 
     def __init__(self, num_steps: int, batch_size: int) -> None:
         self._num_steps, self._batch_size = num_steps, batch_size
         self._whole: list[Tensor] = []  # [T * B, ...], in the order in which the network asks
         self._rows: list[tuple[Tensor, ...]] = []  # the same, as T views [B, ...]
+        self._scratch: dict[object, list[Tensor]] = {}  # what needs no row of its own
+        self._calls: list[list[Call]] = [[] for _ in range(num_steps)]
+        self._results: list[Step | None] = [None] * num_steps
         self._step, self._next, self._fresh = 0, 0, False
 
-    def at(self, step: int) -> Recording:
-        """This memory, now to be filled for `step`; after the last one it can be replayed."""
-        self._step, self._next = step, 0
-        self._fresh = step == self._num_steps - 1
-        return self
+    def step(self, t: int, network: Callable[[Layers], Step]) -> Step:
+        """Step t of the segment, into its memory; after the last one the recording can be replayed."""
+        self._fresh = t == self._num_steps - 1
+        result = self._results[t]
+        if result is None:
+            self._step, self._next = t, 0
+            result = self._results[t] = network(self)
+        else:
+            for call in self._calls[t]:
+                call()
+        return result
+
+    def heads(self) -> tuple[Tensor, Tensor]:
+        """What the steps gave: policy [T, B, A], values [T, B]."""
+        policy, values = (whole.unflatten(0, (self._num_steps, self._batch_size)) for whole in self._whole[-2:])
+        return policy, values.squeeze(-1)
 
     def replay(self) -> Layers:
         """What was recorded, if all of it was and nobody has asked before; otherwise every layer is computed anew."""
@@ -101,20 +116,39 @@ class Recording:
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        return scaling(self._row(observations.shape).copy_(observations))
+        row = self._row(observations.shape)
+        self.run(lambda: scaling(observations, row))
+        return row
 
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         if isinstance(layer, nn.Linear):
-            y = torch.addmm(layer.bias, x, layer.weight.t(), out=self._row((self._batch_size, layer.out_features)))
-            return y if activation is None else activation.into(y, y)
-        x = layer(x)
-        y = self._row(x.shape)
-        return y.copy_(x) if activation is None else activation.into(x, y)
+            row = self._row((self._batch_size, layer.out_features))
+            self.run(linear_into(x, layer.weight, layer.bias, row))
+            if activation is not None:
+                self.run(lambda: activation.into(row, row))
+        else:
+            row = self._row(output_shape(layer, x))
+            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, [])))
+        return row
+
+    def flatten(self, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        scratch = self._scratch.setdefault(self._next, [])  # one for each place where something is flattened
+        if not scratch:
+            scratch.append(empty((len(x), x[0].numel())))
+        flat, image = scratch[0], scratch[0].view(x.shape)
+        self.run(lambda: image.copy_(x))
+        return flat
 
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """See `Layers`."""
         return [self._row((self._batch_size, size)) for size in sizes]
+
+    def run(self, call: Call) -> None:
+        """See `Layers`."""
+        self._calls[self._step].append(call)
+        call()
 
     def recorded(self, number: int) -> list[Tensor] | None:
         """See `Layers`."""
@@ -125,7 +159,7 @@ class Recording:
         self._next += 1
         if index == len(self._rows):
             with torch.inference_mode(False):  # autograd takes no tensors that were made in that mode, only filled in it
-                self._whole.append(_empty((self._num_steps * shape[0], *shape[1:])))
+                self._whole.append(empty((self._num_steps * shape[0], *shape[1:])))
                 self._rows.append(self._whole[-1].split(shape[0]))
         return self._rows[index][self._step]
 
@@ -147,9 +181,17 @@ class Replaying:
         y: Tensor = node.apply(x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation))  # type: ignore[no-untyped-call]
         return y
 
+    def flatten(self, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        return x.flatten(1)
+
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """See `Layers`."""
         return None
+
+    def run(self, call: Call) -> None:
+        """See `Layers`."""
+        call()
 
     def recorded(self, number: int) -> list[Tensor] | None:
         """See `Layers`."""
@@ -217,9 +259,3 @@ class _ReplayedConv(torch.autograd.Function):
             [ctx.needs_input_grad[0], True, True],  # type: ignore[attr-defined]
         )
         return d_x, d_weight, d_bias, None
-
-
-def _empty(shape: tuple[int, ...]) -> Tensor:
-    # Images lie channels_last: a single channel left as it is would pass for contiguous, and the first layer's output would
-    # then lie the other way round than its gradient, which costs more than the layer itself.
-    return torch.empty(shape, memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)

@@ -1,9 +1,14 @@
 """Recurrent cores. A state is one tensor [B, S], so that segments, actors and checkpoints need not know what is in it."""
 
+import functools
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from a3c.kernels import Call, linear_into
 from a3c.recording import COMPUTING, Layers
 
 
@@ -26,9 +31,9 @@ class LSTM(nn.Module):
             h, c = cell(features, tuple(state.chunk(2, dim=-1)))
             return h, torch.cat((h, c), dim=-1)
         gates, before, tanh_c, after = memory
-        torch.addmm(cell.bias_ih, features, cell.weight_ih.t(), out=gates).add_(cell.bias_hh)
-        before.copy_(state)
-        _advance(gates, cell.weight_hh.t(), before, tanh_c, after)
+        layers.run(linear_into(features, cell.weight_ih, cell.bias_ih, gates))
+        layers.run(lambda: before.copy_(state))
+        layers.run(_advance(gates, cell.weight_hh, cell.bias_hh, before, tanh_c, after))
         return after[:, :H], after
 
     def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
@@ -44,29 +49,48 @@ class LSTM(nn.Module):
     def _trace(self, features: Tensor, state: Tensor, starts: Tensor) -> list[Tensor]:
         """What `step` keeps, for T steps; the input half of the gates has no recurrence, so it is one matrix product."""
         (T, B), H, cell = starts.shape, self.output_size, self.cell
-        gates = nn.functional.linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
+        gates = nn.functional.linear(features, cell.weight_ih, cell.bias_ih)
         before, tanh_c, after = (features.new_empty(T, B, size) for size in (2 * H, H, 2 * H))
         keep = (~starts).to(features.dtype).unsqueeze(-1)
         for t in range(T):
             torch.mul(state, keep[t], out=before[t])
-            _advance(gates[t], cell.weight_hh.t(), before[t], tanh_c[t], after[t])
+            _advance(gates[t], cell.weight_hh, cell.bias_hh, before[t], tanh_c[t], after[t])()
             state = after[t]
         return [gates, before, tanh_c, after]
 
 
-def _advance(gates: Tensor, weight: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor) -> None:
-    """i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh); c = f c' + i g; h = o tanh(c), all in place; `gates` comes as x W_ih.
+def _advance(gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor) -> Call:
+    """i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh + b); c = f c' + i g; h = o tanh(c), all in place.
 
-    Hochreiter & Schmidhuber 1997, in the order of torch.nn.LSTMCell; `before` is [h', c'], `after` becomes [h, c].
+    Hochreiter & Schmidhuber 1997, in the order of torch.nn.LSTMCell. `gates` [B, 4H] comes as the input's half, `before` is
+    [h', c'], `after` becomes [h, c].
     """
-    (h_before, c_before), (h, c) = before.chunk(2, dim=1), after.chunk(2, dim=1)
-    gates.addmm_(h_before, weight)
-    i, f, g, o = gates.chunk(4, dim=1)
-    g.tanh_()
-    gates[:, : g.shape[1] * 2].sigmoid_()
-    o.sigmoid_()
-    torch.mul(f, c_before, out=c).addcmul_(i, g)
-    torch.mul(o, torch.tanh(c, out=tanh_c), out=h)
+    H, hidden = tanh_c.shape[1], torch.empty_like(gates)
+    add_hidden = linear_into(before[:, :H], weight, bias, hidden)
+    a, b = gates.numpy(), hidden.numpy()
+    i, f, g, o = (a[:, k * H : (k + 1) * H] for k in range(4))
+    c_before, h, c, tanh = before.numpy()[:, H:], after.numpy()[:, :H], after.numpy()[:, H:], tanh_c.numpy()
+    scale, shift = _sigmoid_by_tanh(H)
+
+    def call() -> None:
+        add_hidden()
+        np.add(a, b, out=a)
+        # σ(x) = (1 + tanh(x / 2)) / 2, so that one call serves all four gates.
+        np.multiply(a, scale, out=a)
+        np.tanh(a, out=a)
+        np.multiply(a, scale, out=a)
+        np.add(a, shift, out=a)
+        np.multiply(f, c_before, out=c)
+        np.add(c, i * g, out=c)
+        np.multiply(o, np.tanh(c, out=tanh), out=h)
+
+    return call
+
+
+@functools.cache
+def _sigmoid_by_tanh(H: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    half, one = np.full(H, 0.5, np.float32), np.ones(H, np.float32)
+    return np.concatenate((half, half, one, half)), np.concatenate((half, half, 0 * one, half))
 
 
 class _LSTMSteps(torch.autograd.Function):

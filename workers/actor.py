@@ -1,5 +1,6 @@
 """The actor: plays segments with a local copy of the policy, without gradients."""
 
+import functools
 import time
 
 import numpy as np
@@ -37,7 +38,6 @@ class Actor:
             next_values=torch.empty(T, B),
             recording=Recording(T, B),
         )
-        self._policies = torch.empty(T, B, model.head.num_parameters)
         self._state = model.initial_state(B)
         self._starts = np.ones(B, np.bool_)
         environments.reset()
@@ -49,28 +49,26 @@ class Actor:
         T, B = segment.rewards.shape
         assert segment.recording is not None
         observations, starts, rewards = segment.observations.numpy(), segment.starts.numpy(), segment.rewards.numpy()
-        terminated, truncated = segment.terminated.numpy(), segment.truncated.numpy()
-        noise = model.head.noise((T, B), self._generator).unbind()
-        policies, values, actions = self._policies.unbind(), segment.values.unbind(), segment.actions.unbind()
-        inputs = segment.observations.unbind()
+        terminated, truncated, actions = segment.terminated.numpy(), segment.truncated.numpy(), segment.actions.numpy()
+        noise, inputs = model.head.noise((T, B), self._generator).unbind(), segment.observations.unbind()
         final_values: list[tuple[int, int, Tensor]] = []
         segment.state.copy_(self._state)
         for t in range(T):
             observations[t], starts[t] = environments.observations, self._starts
             self._clear_state_at_starts()
-            policy, value, self._state = model.step(inputs[t], self._state, segment.recording.at(t))
-            action = model.head.sample(policy, noise[t])
-            policies[t].copy_(policy)
-            values[t].copy_(value)
-            actions[t].copy_(action)
-            final_observations, finished = environments.step(action.numpy())
+            policy, _, state = segment.recording.step(t, functools.partial(model.step, inputs[t], self._state))
+            self._state.copy_(state)
+            actions[t] = model.head.sample(policy, noise[t]).numpy()
+            final_observations, finished = environments.step(actions[t])
             rewards[t], terminated[t], truncated[t] = environments.rewards, environments.terminated, environments.truncated
             self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():
                 final_values.append((t, b, self._value(observation[None], self._state[b : b + 1])))
             self._tell(finished)
         self._clear_state_at_starts()
-        segment.log_probs.copy_(model.head.log_prob_and_entropy(self._policies, segment.actions)[0])
+        policies, values = segment.recording.heads()
+        segment.log_probs.copy_(model.head.log_prob_and_entropy(policies, segment.actions)[0])
+        segment.values.copy_(values)
         segment.next_values[:-1] = segment.values[1:]
         segment.next_values[-1] = self._value(environments.observations, self._state)
         for t, b, final_value in final_values:
@@ -80,7 +78,7 @@ class Actor:
 
     def _clear_state_at_starts(self) -> None:
         if self._starts.any():
-            self._state = self._state * torch.from_numpy(~self._starts).unsqueeze(-1)
+            self._state.mul_(torch.from_numpy(~self._starts).unsqueeze(-1))
 
     def _value(self, observations: NDArray[np.generic], state: Tensor) -> Tensor:
         return self._model.step(torch.from_numpy(observations), state)[1]

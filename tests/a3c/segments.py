@@ -1,5 +1,7 @@
 """Segments made up for tests."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -33,11 +35,12 @@ def segment_of(observations: Tensor, state: Tensor, starts: Tensor, *, recording
 
 def play(model: ActorCritic, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Recording]:
     """Acts step by step, as an actor does: policies [T, B, A], values [T, B], and what was recorded meanwhile."""
-    recording, policies, values = Recording(*starts.shape), [], []
+    recording, policies, values, state = Recording(*starts.shape), [], [], state.clone()
     with torch.inference_mode():
         for t in range(len(starts)):
-            state = state * ~starts[t].unsqueeze(-1)
-            policy, value, state = model.step(observations[t], state, recording.at(t))
+            state.mul_(~starts[t].unsqueeze(-1))
+            policy, value, after = recording.step(t, functools.partial(model.step, observations[t], state))
+            state.copy_(after)
             policies.append(policy.clone())
             values.append(value.clone())
     return torch.stack(policies), torch.stack(values), recording
