@@ -16,6 +16,15 @@ _aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """x -> (x - mean) / std, no further than `clip` from zero."""
+
+    mean: Tensor  # [1] or [D]
+    inverse_std: Tensor  # [1] or [D]
+    clip: float | None
+
+
+@dataclass(frozen=True)
 class Activation:
     """A nonlinearity y = φ(x) whose derivative can be told from y."""
 
@@ -40,6 +49,20 @@ def empty(shape: tuple[int, ...]) -> Tensor:
     # A single channel left as it is would pass for contiguous, and the first layer's output would then lie the other way round
     # than its gradient, which costs more than the layer itself.
     return torch.empty(shape, memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)
+
+
+def scale_into(observations: Tensor, scaling: Scaling, out: Tensor) -> Call:
+    """out = the observations [N, ...], scaled."""
+    x, mean, inverse_std, clip = out.numpy(), scaling.mean.numpy(), scaling.inverse_std.numpy(), scaling.clip
+
+    def call() -> None:
+        out.copy_(observations)
+        np.subtract(x, mean, out=x)
+        np.multiply(x, inverse_std, out=x)
+        if clip is not None:
+            np.clip(x, -clip, clip, out=x)
+
+    return call
 
 
 def linear_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Call:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from a3c.bodies import MLP, NatureConv, SmallConv, normalized_rows_
 from a3c.heads import Categorical
+from a3c.kernels import Scaling
 from a3c.recording import COMPUTING, Layers
 from a3c.recurrent import LSTM
 from a3c.segment import Segment
@@ -37,10 +38,10 @@ class ActorCritic(nn.Module):
         """
         super().__init__()
         self.observation_shape = observation_shape
-        self.observation_clip = observation_clip
         statistics_shape = observation_shape if len(observation_shape) == 1 else (1,)
         self.register_buffer("observation_mean", torch.zeros(statistics_shape), persistent=False)
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
+        self._scaling = Scaling(self.observation_mean, self.observation_inverse_std, observation_clip)
         self.body = _body(observation_shape, activation=activation, num_layers=num_layers, hidden_size=hidden_size)
         self.core = LSTM(self.body.output_size, hidden_size) if recurrent == "lstm" else None
         features = self.core.output_size if self.core else self.body.output_size
@@ -58,7 +59,7 @@ class ActorCritic(nn.Module):
         self, observations: Tensor, state: Tensor, layers: Layers = COMPUTING
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step: observations [B, ...], state [B, S] -> policy [B, A], values [B], next state [B, S]."""
-        features = self.body(layers.input(observations, self._scaled), layers)
+        features = self.body(layers.input(observations, self._scaling), layers)
         if self.core is not None:
             features, state = self.core.step(features, state, layers)
         policy, values = self._heads(features, layers)
@@ -71,7 +72,7 @@ class ActorCritic(nn.Module):
         """
         T, B = segment.starts.shape
         layers = COMPUTING if segment.recording is None else segment.recording.replay()
-        features = self.body(layers.input(segment.observations.flatten(0, 1), self._scaled), layers)
+        features = self.body(layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
         if self.core is not None:
             features = self.core.unroll(features.view(T, B, -1), segment.state, segment.starts, layers).flatten(0, 1)
         policy, values = self._heads(features, layers)
@@ -79,10 +80,6 @@ class ActorCritic(nn.Module):
 
     def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
         return layers.layer(self.actor, None, features), layers.layer(self.critic, None, features).squeeze(-1)
-
-    def _scaled(self, observations: Tensor, out: Tensor) -> Tensor:
-        x = torch.sub(observations, self.observation_mean, out=out).mul_(self.observation_inverse_std)
-        return x if self.observation_clip is None else x.clamp_(-self.observation_clip, self.observation_clip)
 
 
 def _body(

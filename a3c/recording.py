@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from a3c.kernels import Activation, Call, convolution_into, empty, linear_into, output_shape
+from a3c.kernels import Activation, Call, Scaling, convolution_into, empty, linear_into, output_shape, scale_into
 
 _aten = torch.ops.aten
-Scaling = Callable[[Tensor, Tensor], Tensor]  # (observations, out) -> out
 Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
 
 
@@ -26,7 +25,7 @@ class Layers(Protocol):
     """What a network's layers are asked of."""
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
-        """Observations [N, ...] as scaled float32."""
+        """Observations [N, ...], scaled, as float32."""
 
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
         """φ(layer(x)) for x [N, ...]; without an activation φ is the identity."""
@@ -49,7 +48,8 @@ class Computing:
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        return scaling(observations, empty(observations.shape))
+        x = empty(observations.shape).copy_(observations).sub_(scaling.mean).mul_(scaling.inverse_std)
+        return x if scaling.clip is None else x.clamp_(-scaling.clip, scaling.clip)
 
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
@@ -117,7 +117,7 @@ class Recording:
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
         row = self._row(observations.shape)
-        self.run(lambda: scaling(observations, row))
+        self.run(scale_into(observations, scaling, row))
         return row
 
     def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:

@@ -136,23 +136,26 @@ def _backward_through_time(
     T, B, H = tanh_c.shape
     i, f, g, o = gates.chunk(4, dim=2)
     # Everything that needs no recurrence, for all steps at once: d gate / d its pre-activation, times what it multiplies.
-    by_c = torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2).view(T, B, 3, H).unbind()
-    by_h = (tanh_c * o * (1 - o)).unbind()
-    c_by_h = (o * (1 - tanh_c * tanh_c)).unbind()
-    started, keep, forget = starts.any(dim=1).tolist(), (~starts).to(gates.dtype).unsqueeze(-1), f.unbind()
-    d_gates = torch.empty(T, B, 4 * H)
-    rows, rows_c, rows_h = d_gates.unbind(), d_gates[..., : 3 * H].view(T, B, 3, H).unbind(), d_gates[..., 3 * H :].unbind()
-    d_h, d_c = d_outputs[-1], torch.zeros(B, H)
+    by_c = torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2).view(T, B, 3, H).numpy()
+    by_h, c_by_h = (tanh_c * o * (1 - o)).numpy(), (o * (1 - tanh_c * tanh_c)).numpy()
+    keep, forget, added = (~starts).numpy(), f.numpy(), d_outputs.numpy()
+    d_gates, d_before = torch.empty(T, B, 4 * H), torch.empty(B, H)
+    parts = d_gates.numpy().reshape(T, B, 4, H)
+    rows, vectors, matrix = d_gates.unbind(), d_gates.numpy(), weight.detach().numpy()
+    d_h, d_c = added[-1], np.zeros((B, H), np.float32)
     for t in reversed(range(T)):
-        d_c.addcmul_(d_h, c_by_h[t])
-        torch.mul(by_c[t], d_c.unsqueeze(1), out=rows_c[t])
-        torch.mul(by_h[t], d_h, out=rows_h[t])
+        d_c += d_h * c_by_h[t]
+        np.multiply(by_c[t], d_c[:, None], out=parts[t, :, :3])
+        np.multiply(by_h[t], d_h, out=parts[t, :, 3])
         if t == 0:
             break
-        d_c.mul_(forget[t])
-        if started[t]:
-            d_c.mul_(keep[t])
-            d_h = torch.addcmul(d_outputs[t - 1], rows[t].mm(weight), keep[t])
+        if B == 1:  # see linear_into
+            d_h = np.dot(vectors[t], matrix)
         else:
-            d_h = torch.addmm(d_outputs[t - 1], rows[t], weight)
+            d_h = torch.mm(rows[t], weight, out=d_before).numpy()
+        d_c *= forget[t]
+        if not keep[t].all():
+            d_c *= keep[t, :, None]
+            d_h *= keep[t, :, None]
+        d_h += added[t - 1]
     return d_gates

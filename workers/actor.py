@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from a3c.model import ActorCritic
@@ -38,6 +37,8 @@ class Actor:
             next_values=torch.empty(T, B),
             recording=Recording(T, B),
         )
+        self._bootstrap = Recording(1, B)  # for the values after the last step, in memory of their own
+        self._next_observations = observations
         self._state = model.initial_state(B)
         self._starts = np.ones(B, np.bool_)
         environments.reset()
@@ -63,25 +64,23 @@ class Actor:
             rewards[t], terminated[t], truncated[t] = environments.rewards, environments.terminated, environments.truncated
             self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():
-                final_values.append((t, b, self._value(observation[None], self._state[b : b + 1])))
+                _, value, _ = model.step(torch.from_numpy(observation[None]), self._state[b : b + 1])
+                final_values.append((t, b, value))
             self._tell(finished)
         self._clear_state_at_starts()
         policies, values = segment.recording.heads()
         segment.log_probs.copy_(model.head.log_prob_and_entropy(policies, segment.actions)[0])
         segment.values.copy_(values)
         segment.next_values[:-1] = segment.values[1:]
-        segment.next_values[-1] = self._value(environments.observations, self._state)
-        for t, b, final_value in final_values:
-            segment.next_values[t, b] = final_value
+        segment.next_values[-1] = self._bootstrap.step(0, functools.partial(model.step, self._next_observations, self._state))[1]
+        for t, b, value in final_values:
+            segment.next_values[t, b] = value
         self._row.add("steps", T * B)
         return segment
 
     def _clear_state_at_starts(self) -> None:
         if self._starts.any():
             self._state.mul_(torch.from_numpy(~self._starts).unsqueeze(-1))
-
-    def _value(self, observations: NDArray[np.generic], state: Tensor) -> Tensor:
-        return self._model.step(torch.from_numpy(observations), state)[1]
 
     def _tell(self, finished: list[tuple[float, int]]) -> None:
         self._row.beat(time.monotonic_ns())
