@@ -82,33 +82,32 @@ def linear_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Call:
 
 def output_shape(layer: nn.Conv2d, x: Tensor) -> tuple[int, ...]:
     """Of a convolution of x [B, C, H, W]."""
+    assert not isinstance(layer.padding, str)
     sizes = zip(x.shape[2:], layer.kernel_size, layer.stride, layer.padding, strict=True)
-    return (len(x), layer.out_channels, *((size + 2 * int(pad) - kernel) // stride + 1 for size, kernel, stride, pad in sizes))
+    return (len(x), layer.out_channels, *((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sizes))
 
 
-def convolution_into(
-    x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]
-) -> Call:
+def convolution_into(x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]) -> Call:
     """out = φ(W * x + b) for x [B, C, H, W], out of `output_shape`, both channels_last.
 
     `scratch` is empty at the layer's first call and may be shared by all calls for one layer.
     """
     weight, bias, stride, padding = layer.weight.detach(), layer.bias, layer.stride, layer.padding
-    assert bias is not None
+    assert bias is not None and not isinstance(padding, str)
     bias = bias.detach()
     if len(x) > 1:
         into = _copy if activation is None else activation.into
         return lambda: into(torch.conv2d(x, weight, bias, stride, padding), out)
     # One image is one matrix product over its patches.
-    (_, C, H, W), (_, O, h, w), (kh, kw), (ph, pw) = x.shape, out.shape, layer.kernel_size, map(int, padding)
+    (_, C, H, W), (_, D, h, w), (kh, kw), (ph, pw) = x.shape, out.shape, layer.kernel_size, padding
     if not scratch:
         scratch += [torch.zeros(H + 2 * ph, W + 2 * pw, C), torch.empty(h, w, kh, kw * C)]
     padded, columns = scratch
     row = padded.stride(0)
     windows = padded.as_strided((h, w, kh, kw * C), (stride[0] * row, stride[1] * C, row, 1))
     inner, image = padded[ph : ph + H, pw : pw + W], x[0].permute(1, 2, 0)
-    patches, matrix = columns.view(h * w, kh * kw * C), weight.permute(2, 3, 1, 0).reshape(kh * kw * C, O)
-    pixels = out[0].permute(1, 2, 0).view(h * w, O)
+    patches, matrix = columns.view(h * w, kh * kw * C), weight.permute(2, 3, 1, 0).reshape(kh * kw * C, D)
+    pixels = out[0].permute(1, 2, 0).view(h * w, D)
     assert matrix.data_ptr() == weight.data_ptr(), "convolution weights must lie channels_last"
 
     def call() -> None:

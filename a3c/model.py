@@ -55,9 +55,7 @@ class ActorCritic(nn.Module):
         """Zeros [B, S]; S is 0 without a recurrent core."""
         return torch.zeros(batch_size, self.core.state_size if self.core else 0)
 
-    def step(
-        self, observations: Tensor, state: Tensor, layers: Layers = COMPUTING
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, observations: Tensor, state: Tensor, layers: Layers = COMPUTING) -> tuple[Tensor, Tensor, Tensor]:
         """One step: observations [B, ...], state [B, S] -> policy [B, A], values [B], next state [B, S]."""
         features = self.body(layers.input(observations, self._scaling), layers)
         if self.core is not None:
@@ -76,7 +74,7 @@ class ActorCritic(nn.Module):
         if self.core is not None:
             features = self.core.unroll(features.view(T, B, -1), segment.state, segment.starts, layers).flatten(0, 1)
         policy, values = self._heads(features, layers)
-        return policy.unflatten(0, (T, B)), values.view(T, B)
+        return policy.view(T, B, -1), values.view(T, B)
 
     def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
         return layers.layer(self.actor, None, features), layers.layer(self.critic, None, features).squeeze(-1)

@@ -27,8 +27,8 @@ class Layers(Protocol):
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """Observations [N, ...], scaled, as float32."""
 
-    def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
-        """φ(layer(x)) for x [N, ...]; without an activation φ is the identity."""
+    def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
+        """φ(layer(x)) for x [N, ...]; an nn.Linear or nn.Conv2d; without an activation φ is the identity."""
 
     def flatten(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C * H * W]."""
@@ -51,7 +51,7 @@ class Computing:
         x = empty(observations.shape).copy_(observations).sub_(scaling.mean).mul_(scaling.inverse_std)
         return x if scaling.clip is None else x.clamp_(-scaling.clip, scaling.clip)
 
-    def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
+    def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         y: Tensor = layer(x)
         return y if activation is None else activation.function(y)
@@ -106,7 +106,7 @@ class Recording:
 
     def heads(self) -> tuple[Tensor, Tensor]:
         """What the steps gave: policy [T, B, A], values [T, B]."""
-        policy, values = (whole.unflatten(0, (self._num_steps, self._batch_size)) for whole in self._whole[-2:])
+        policy, values = (whole.view(self._num_steps, self._batch_size, -1) for whole in self._whole[-2:])
         return policy, values.squeeze(-1)
 
     def replay(self) -> Layers:
@@ -120,7 +120,7 @@ class Recording:
         self.run(scale_into(observations, scaling, row))
         return row
 
-    def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
+    def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         if isinstance(layer, nn.Linear):
             row = self._row((self._batch_size, layer.out_features))
@@ -128,6 +128,7 @@ class Recording:
             if activation is not None:
                 self.run(lambda: activation.into(row, row))
         else:
+            assert isinstance(layer, nn.Conv2d)
             row = self._row(output_shape(layer, x))
             self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, [])))
         return row
@@ -160,7 +161,7 @@ class Recording:
         if index == len(self._rows):
             with torch.inference_mode(False):  # autograd takes no tensors that were made in that mode, only filled in it
                 self._whole.append(empty((self._num_steps * shape[0], *shape[1:])))
-                self._rows.append(self._whole[-1].split(shape[0]))
+                self._rows.append(torch.split(self._whole[-1], shape[0]))
         return self._rows[index][self._step]
 
 
@@ -175,8 +176,9 @@ class Replaying:
         """See `Layers`."""
         return next(self._whole)
 
-    def layer(self, layer: nn.Linear | nn.Conv2d, activation: Activation | None, x: Tensor) -> Tensor:
+    def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
         node = _ReplayedLinear if isinstance(layer, nn.Linear) else _ReplayedConv
         y: Tensor = node.apply(x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation))  # type: ignore[no-untyped-call]
         return y
@@ -221,7 +223,7 @@ class _ReplayedLinear(torch.autograd.Function):
         return given.output.detach()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         g = ctx.given.before_activation(gradient)  # type: ignore[attr-defined]
@@ -239,7 +241,7 @@ class _ReplayedConv(torch.autograd.Function):
         return given.output.detach()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         given: _Given = ctx.given  # type: ignore[attr-defined]

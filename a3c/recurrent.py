@@ -116,7 +116,7 @@ class _LSTMSteps(torch.autograd.Function):
         return outputs.detach()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         features, weight_ih, weight_hh = ctx.saved_tensors  # type: ignore[attr-defined]
         (gates, before, tanh_c, _), starts = ctx.trace, ctx.starts  # type: ignore[attr-defined]
@@ -149,10 +149,8 @@ def _backward_through_time(
         np.multiply(by_h[t], d_h, out=parts[t, :, 3])
         if t == 0:
             break
-        if B == 1:  # see linear_into
-            d_h = np.dot(vectors[t], matrix)
-        else:
-            d_h = torch.mm(rows[t], weight, out=d_before).numpy()
+        # As in linear_into: NumPy for a vector, PyTorch for a matrix.
+        d_h = np.dot(vectors[t], matrix) if B == 1 else torch.mm(rows[t], weight, out=d_before).numpy()
         d_c *= forget[t]
         if not keep[t].all():
             d_c *= keep[t, :, None]

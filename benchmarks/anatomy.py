@@ -123,9 +123,7 @@ def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]
         line = parse(["--env-name", env_name, "--num-processes", workers, "--envs-per-process", envs, *extra])
         spaces = look_at(line.environment, line.config)
         place = RunFolder.create(run_dir=str(Path(folder) / "run"), log_dir=folder, env_name=env_name, algo="a3c", seed=1)
-        run = Run(
-            config=line.config, environment=line.environment, spaces=spaces, folder=place, context=context, state=None
-        )
+        run = Run(config=line.config, environment=line.environment, spaces=spaces, folder=place, context=context, state=None)
         pipes = []
         for worker in range(line.config.num_processes):
             task = Task(

@@ -29,7 +29,7 @@ def train(arguments: list[str], *, seed: int, run: Path) -> None:
     command = [sys.executable, str(ROOT / "main.py"), *arguments, "--seed", str(seed), "--run-dir", str(run), "--save-dir", ""]
     command += ["--eval-interval", "0", "--eval-episodes", "1", "--video-interval", "0"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (run / "commit.txt").write_text(git_commit())
+    (run / "commit.txt").write_text(str(git_commit()))
 
 
 def summary(run: Path, *, levels: list[float]) -> dict[str, Any]:
