@@ -21,7 +21,10 @@ class SmallConv(nn.Module):
         height, width = (math.ceil(size / 16) for size in observation_shape[1:])
         self.output_size = 32 * height * width
         for layer in layers:
-            nn.init.xavier_uniform_(layer.weight)
+            if activation == "relu":
+                orthogonal_(layer, math.sqrt(2))
+                continue
+            nn.init.xavier_uniform_(layer.weight)  # as pytorch-a3c, whose activation is ELU
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 

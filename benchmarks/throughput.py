@@ -74,7 +74,7 @@ def measure_bare(env_name: str, seconds: float) -> float:
 
 
 def measure_training(env_name: str, workers: int, envs: int, seconds: float, extra: list[str]) -> dict[str, float]:
-    """Steps and updates per second of main.py, its policy lag, and seconds from the command to the first gradient."""
+    """Steps and updates per second of main.py, policy lag, milliseconds of a pull and a push, and seconds from the command to the first gradient."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, str(ROOT / "main.py"), "--env-name", env_name, "--num-processes", str(workers)]
@@ -109,10 +109,15 @@ def measure_training(env_name: str, workers: int, envs: int, seconds: float, ext
             duration = float(last["time/time_elapsed"]) - float(first["time/time_elapsed"])
             return (float(last[name]) - float(first[name])) / duration
 
+        def mean(name: str) -> float:
+            return statistics.mean(float(row[name]) for row in rows[1:])
+
         return {
             "steps_per_second": rate("time/total_timesteps"),
             "updates_per_second": rate("train/n_updates"),
-            "policy_lag_mean": statistics.mean(float(row["async/policy_lag_mean"]) for row in rows[1:]),
+            "policy_lag_mean": mean("async/policy_lag_mean"),
+            "pull_ms": mean("async/pull_ms"),
+            "push_ms": mean("async/push_ms"),
             "first_gradient_seconds": first_gradient,
         }
 

@@ -15,7 +15,10 @@ COUNTERS = (
     *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
 )
 CONTROL = ("stop", "window", "tester_heartbeat")
-SUMS = ("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate")
+SUMS = (
+    *("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate"),
+    *("pull_seconds", "push_seconds"),
+)
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 
 

@@ -26,7 +26,8 @@ METRICS = (
     *("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps", "time/time_elapsed"),
     *("train/n_updates", "train/policy_loss", "train/value_loss", "train/entropy_loss"),
     *("train/explained_variance", "train/grad_norm", "train/learning_rate", "eval/mean_reward", "eval/mean_ep_length"),
-    *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec", "async/dropped_nonfinite"),
+    *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec"),
+    *("async/pull_ms", "async/push_ms", "async/dropped_nonfinite"),
     *("workers/alive", "workers/restarts", "workers/steps_min", "workers/steps_max"),
 )
 STATUS: Mapping[str, Any] = {

@@ -105,6 +105,8 @@ class Reporter:
             "async/policy_lag_mean": self.lag_mean,
             "async/policy_lag_max": float(self._progress.next_window()),
             "async/updates_per_sec": updates_per_second,
+            "async/pull_ms": 1e3 * mean["pull_seconds"],
+            "async/push_ms": 1e3 * mean["push_seconds"],
             "async/dropped_nonfinite": totals["dropped_gradients"],
             "workers/steps_min": float(steps_by_worker.min()),
             "workers/steps_max": float(steps_by_worker.max()),

@@ -1,6 +1,7 @@
 """A training worker: its whole life is `Trainer.run`."""
 
 import math
+import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -86,7 +87,7 @@ class Trainer:
             generator=torch.Generator().manual_seed(torch_seed),
             row=self._row,
         )
-        self._bad_gradients = 0
+        self._bad_gradients, self._pull_seconds = 0, 0.0
         self._rescale(torch.from_numpy(batch.observations[None]))
 
     def run(self) -> None:
@@ -105,7 +106,9 @@ class Trainer:
 
     def _pull(self) -> None:
         self._updates_at_pull = self._progress.total("updates")
+        began = time.perf_counter()
         self._exchange.pull(self._parameters.vector)
+        self._pull_seconds = time.perf_counter() - began
 
     def _push(self, gradient: Tensor, statistics: dict[str, Tensor]) -> None:
         norm = clip_norm_(gradient, self._config.max_grad_norm)
@@ -114,10 +117,11 @@ class Trainer:
             return
         self._bad_gradients = 0
         policy_lag = self._progress.total("updates") - self._updates_at_pull
-        learning_rate = self._learning_rate()
+        learning_rate, began = self._learning_rate(), time.perf_counter()
         self._exchange.push(gradient, learning_rate=learning_rate)
+        seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
         values = dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
-        self._row.update(values | {"grad_norm": norm, "learning_rate": learning_rate}, policy_lag=policy_lag)
+        self._row.update(values | seconds | {"grad_norm": norm, "learning_rate": learning_rate}, policy_lag=policy_lag)
 
     def _drop(self) -> None:
         self._row.add("dropped_gradients", 1)

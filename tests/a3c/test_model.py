@@ -28,10 +28,15 @@ def test_initialisation_of_the_conv_lstm():
     model = ActorCritic(observation_shape=(1, 42, 42), head=Categorical(6), recurrent="lstm", hidden_size=256)
     torch.testing.assert_close(model.actor.weight.norm(dim=1), torch.full((6,), 0.01))
     torch.testing.assert_close(model.critic.weight.norm(dim=1), torch.ones(1))
-    bound = (6 / (32 * 9 + 32 * 9)) ** 0.5  # Glorot's for a 3x3 convolution from 32 to 32 channels
-    weight = model.body.convolutions[1].weight
-    assert 0.99 * bound < weight.abs().max() <= bound
     assert all(not bias.any() for name, bias in model.named_parameters() if "bias" in name)
+    kernels = model.body.convolutions[1].weight.flatten(1)
+    torch.testing.assert_close(kernels @ kernels.T, 2 * torch.eye(32), atol=1e-5, rtol=1e-5)
+
+
+def test_initialisation_with_pytorch_a3cs_activation_is_its_own():
+    model = ActorCritic(observation_shape=(1, 42, 42), head=Categorical(6), recurrent="lstm", activation="elu")
+    bound = (6 / (32 * 9 + 32 * 9)) ** 0.5  # Glorot's for a 3x3 convolution from 32 to 32 channels
+    assert 0.99 * bound < model.body.convolutions[1].weight.abs().max() <= bound
 
 
 @pytest.mark.parametrize("name", SHAPES)
