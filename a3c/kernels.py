@@ -44,11 +44,12 @@ ACTIVATIONS = {
 }
 
 
-def empty(shape: tuple[int, ...]) -> Tensor:
-    """Float32 memory, images channels_last."""
+def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Memory [N, ...], images channels_last."""
     # A single channel left as it is would pass for contiguous, and the first layer's output would then lie the other way round
     # than its gradient, which costs more than the layer itself.
-    return torch.empty(shape, memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)
+    layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+    return torch.empty(shape, dtype=dtype, memory_format=layout)
 
 
 def scale_into(observations: Tensor, scaling: Scaling, out: Tensor) -> Call:

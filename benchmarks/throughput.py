@@ -74,7 +74,7 @@ def measure_bare(env_name: str, seconds: float) -> float:
 
 
 def measure_training(env_name: str, workers: int, envs: int, seconds: float, extra: list[str]) -> dict[str, float]:
-    """Steps and updates per second of main.py, policy lag, milliseconds of a pull and a push, and seconds from the command to the first gradient."""
+    """What main.py reaches: speeds, policy lag, costs of a pull and a push, seconds from the command to the first gradient."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, str(ROOT / "main.py"), "--env-name", env_name, "--num-processes", str(workers)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -184,27 +185,30 @@ class Warp84(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
-    """The last four [84, 84] frames as a fresh uint8 [4, 84, 84], oldest first; the first has three black ones."""
+    """The last four [84, 84] frames as a fresh uint8 [4, 84, 84], oldest first; the first has three black ones.
+
+    The four values of a pixel lie side by side in memory, as convolutions like them (channels_last).
+    """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self.observation_space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
-        self._stack = np.zeros((4, 84, 84), np.uint8)
+        self._frames: deque[Frame] = deque(maxlen=4)
 
     def step(self, action: Any) -> Step:
         """Drop the oldest frame, append the newest."""
         frame, reward, terminated, truncated, info = self.env.step(action)
-        stack = np.empty_like(self._stack)
-        stack[:3], stack[3] = self._stack[1:], frame
-        self._stack = stack
-        return stack, float(reward), terminated, truncated, info
+        self._frames.append(frame)
+        return self._stack(), float(reward), terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
         """Three black frames and the first."""
         frame, info = self.env.reset(**kwargs)
-        self._stack = np.zeros_like(self._stack)
-        self._stack[3] = frame
-        return self._stack, info
+        self._frames.extend((np.zeros_like(frame), np.zeros_like(frame), np.zeros_like(frame), frame))
+        return self._stack(), info
+
+    def _stack(self) -> Frame:
+        return cv2.merge(tuple(self._frames)).transpose(2, 0, 1)  # type: ignore[return-value]
 
 
 def _with_episode(info: Info, ended: Info) -> Info:

@@ -26,7 +26,7 @@ class EnvironmentBatch:
         self._environments = list(environments)
         self._seeds: list[int | None] = list(seeds)
         size = len(environments)
-        self.observations: NDArray[Any] = np.zeros((size, *space.shape), space.dtype)  # [B, *shape]
+        self.observations = _zeros((size, *space.shape), space.dtype)  # [B, *shape]
         self.rewards = np.zeros(size, np.float32)  # [B]
         self.terminated = np.zeros(size, np.bool_)  # [B]
         self.truncated = np.zeros(size, np.bool_)  # [B]
@@ -67,6 +67,13 @@ class EnvironmentBatch:
         """Close every environment."""
         for env in self._environments:
             env.close()
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    if len(shape) != 4:
+        return np.zeros(shape, dtype)
+    size, channels, height, width = shape
+    return np.zeros((size, height, width, channels), dtype).transpose(0, 3, 1, 2)  # channels_last, as the network wants them
 
 
 def _collect(info: dict[str, Any], finished: Finished) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from a3c.kernels import empty
 from a3c.model import ActorCritic
 from a3c.recording import Recording
 from a3c.segment import Segment
@@ -25,7 +26,7 @@ class Actor:
         observations = torch.from_numpy(environments.observations)
         # One segment's memory, written anew for every segment.
         self._segment = Segment(
-            observations=torch.empty(T, *observations.shape, dtype=observations.dtype),
+            observations=empty((T * B, *observations.shape[1:]), observations.dtype).unflatten(0, (T, B)),  # type: ignore[no-untyped-call]
             starts=torch.empty(T, B, dtype=torch.bool),
             state=model.initial_state(B),
             actions=torch.empty(T, B, dtype=torch.int64),
