@@ -175,6 +175,6 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
     if environment.note:
         rows.insert(2, ("", environment.note))
     if config.num_processes > num_cores:
-        better = f"--num-processes {num_cores} --envs-per-process {max(8, config.num_processes // num_cores)}"
+        better = f"--num-processes {num_cores} --envs-per-process {max(16, config.num_processes // num_cores)}"
         rows.insert(-2, ("", f"more workers than cores: {better} would be faster"))
     return rows

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from a3c.heads import Categorical
+from a3c.model import ActorCritic
+from a3c.ppo import ProximalPolicyOptimization
+from a3c.returns import generalized_advantages
+from tests.a3c.test_advantage_actor_critic import make_model, make_segment
+
+SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3, "clip_param": 0.1}
+
+
+def move(model: ActorCritic) -> None:
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+
+
+def test_loss_equals_the_clipped_objective_step_by_step():
+    model, (T, B) = make_model(), (9, 2)
+    segment = make_segment(model, T, B)
+    move(model)
+    ((loss, _),) = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    names = ("rewards", "values", "next_values", "terminated", "truncated")
+    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
+    normalised = (advantages - advantages.mean()) / advantages.std()
+    policy, values = model.unroll(segment)
+    expected, num_clipped = torch.zeros(()), 0
+    for t in range(T):
+        for b in range(B):
+            distribution = torch.distributions.Categorical(logits=policy[t, b])
+            ratio = (distribution.log_prob(segment.actions[t, b]) - segment.log_probs[t, b]).exp()
+            A, R = normalised[t, b], advantages[t, b] + segment.values[t, b]
+            beyond = (A > 0 and ratio > 1.1) or (A < 0 and ratio < 0.9)
+            num_clipped += bool(beyond)
+            expected = expected - (1.0 + 0.1 * A.sign() if beyond else ratio) * A
+            expected = expected + 0.3 * (R - values[t, b]) ** 2 - 0.02 * distribution.entropy()
+    torch.testing.assert_close(loss, expected / (T * B))
+    assert 0 < num_clipped < T * B
+
+
+def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    settings = SETTINGS | {"entropy_coef": 0.0, "value_loss_coef": 0.0}
+    ((loss, _),) = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    names = ("rewards", "values", "next_values", "terminated", "truncated")
+    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
+    advantages = (advantages - advantages.mean()) / advantages.std()
+    log_probs, _ = model.head.log_prob_and_entropy(model.unroll(segment)[0], segment.actions)
+    plain = -(log_probs * advantages).mean()
+    parameters = [*model.parameters()]
+    mine, reference = (torch.autograd.grad(x, parameters, materialize_grads=True) for x in (loss, plain))
+    for a, b in zip(mine, reference, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+def test_every_pass_sees_every_environment_once_and_the_parameters_as_they_are_then(recurrent):
+    torch.manual_seed(0)
+    model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
+    segment = make_segment(model, 5, 6)
+    seen, unroll = [], model.unroll
+
+    def watched(part):
+        seen.append((part.observations[0, :, 0].tolist(), model.critic.bias.item()))
+        return unroll(part)
+
+    model.unroll = watched  # type: ignore[method-assign]
+    for _ in ProximalPolicyOptimization(**SETTINGS, num_epochs=2, num_mini_batch=3).losses(model, segment):
+        with torch.no_grad():
+            model.critic.bias.add_(1.0)
+    assert [bias for _, bias in seen] == [0, 1, 2, 3, 4, 5]
+    everyone = sorted(segment.observations[0, :, 0].tolist())
+    assert [sorted(value for part, _ in seen[i : i + 3] for value in part) for i in (0, 3)] == [everyone, everyone]
