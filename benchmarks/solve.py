@@ -3,8 +3,8 @@
     python -m benchmarks.solve --out results/pong_a3c --stop-reward 18 --max-seconds 600 --seeds 1 2 3 -- \\
         --env-name PongDeterministic-v4 --num-processes 2 --envs-per-process 8
 
-What follows `--` goes to main.py. Seconds are wall clock since the command was given: until training reached the reward, and until
-the command was done, its last evaluation and video included.
+What follows `--` goes to main.py. Seconds are wall clock since the command was given: until training reached the reward, and
+until the command was done, its last evaluation and video included.
 """
 
 import argparse
