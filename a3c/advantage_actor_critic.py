@@ -14,12 +14,18 @@ Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
 
 @dataclass(frozen=True, kw_only=True)
 class AdvantageActorCritic:
-    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)), summed or averaged over the steps."""
+    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)), summed or averaged over the steps.
+
+    Rewards that get rarer shrink A, and a constant β then wins over them. With `entropy_scale` "advantage" β is multiplied by
+    the root mean square of the segment's A: the balance that normalised advantages have (Schulman et al. 2017), while segments
+    in which nothing happens keep their small gradient.
+    """
 
     gamma: float  # γ
     gae_lambda: float  # λ; 1 gives the paper's n-step advantage
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
+    entropy_scale: str = "constant"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 
     def losses(self, model: ActorCritic, segment: Segment) -> Losses:
@@ -41,7 +47,8 @@ class AdvantageActorCritic:
         policy_loss = -(log_probs * advantages).mean()
         value_loss = (returns - values).square().mean()
         entropy = entropies.mean()
-        loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
+        beta = self.entropy_coef * (advantages.square().mean().sqrt() if self.entropy_scale == "advantage" else 1.0)
+        loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
         if self.loss_reduction == "sum":
             loss = loss * advantages.numel()
         yield (

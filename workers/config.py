@@ -63,6 +63,11 @@ class Config:
     gamma: float = flag(0.99, "discount", minimum=0.0, maximum=1.0)
     gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
+    entropy_scale: str = flag(
+        "constant",
+        "a3c: advantage multiplies --entropy-coef by the root mean square of a segment's advantages",
+        choices=("constant", "advantage"),
+    )
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
     max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))

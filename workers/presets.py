@@ -5,13 +5,14 @@ from typing import Any
 
 from envs.ids import ResolvedId
 
+ATARI: dict[str, Any] = {"gae_lambda": 0.95, "entropy_coef": 0.02, "entropy_scale": "advantage"}
 ATARI_FRAME: dict[str, Any] = {
+    **ATARI,
     "recurrent": "lstm",
     "hidden_size": 256,
     "activation": "relu",
-    "gae_lambda": 0.95,
 }
-ATARI_STACK: dict[str, Any] = {"hidden_size": 512, "gae_lambda": 0.95}
+ATARI_STACK: dict[str, Any] = {**ATARI, "hidden_size": 512}
 # Rewards are not clipped here: returns in the hundreds would fill the gradient's whole length with the value loss.
 VECTOR: dict[str, Any] = {
     "activation": "tanh",
@@ -31,10 +32,8 @@ CLASSIC: dict[str, Any] = {
     "lr": 1e-4,
     "eps": 1e-8,
 }
-
-
 # A rally is decided within some fifty steps; a longer horizon adds noise only. results/ has the comparison.
-PONG: dict[str, Any] = {"gamma": 0.98, "entropy_coef": 0.003}
+PONG: dict[str, Any] = {"gamma": 0.98}
 MANY_ENVIRONMENTS = 8  # from here on a shorter segment is a batch that is large enough, and more updates are worth more
 
 

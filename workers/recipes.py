@@ -66,6 +66,7 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
         gae_lambda=config.gae_lambda,
         entropy_coef=config.entropy_coef,
         value_loss_coef=config.value_loss_coef,
+        entropy_scale=config.entropy_scale,
         loss_reduction=config.loss_reduction,
     )
 

@@ -4,6 +4,7 @@ import torch
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
+from a3c.returns import generalized_advantages
 from a3c.segment import Segment
 from tests.a3c.segments import unrolled
 
@@ -69,3 +70,17 @@ def test_values_of_the_unroll_are_those_that_were_acted():
     segment = make_segment(model, 6, 2)
     _, values = model.unroll(segment)
     torch.testing.assert_close(values, segment.values)
+
+
+def test_entropy_can_be_weighed_by_the_advantages():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3}
+    names = ("rewards", "values", "next_values", "terminated", "truncated")
+    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.7)
+    scale = float(advantages.pow(2).mean() ** 0.5)
+    ((scaled, _),) = AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage").losses(model, segment)
+    ((constant, _),) = AdvantageActorCritic(**settings, entropy_coef=0.02 * scale).losses(model, segment)
+    ((without, _),) = AdvantageActorCritic(**settings, entropy_coef=0.0).losses(model, segment)
+    torch.testing.assert_close(scaled, constant)
+    assert abs(float((scaled - without).detach())) > 1e-4

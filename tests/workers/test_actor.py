@@ -52,6 +52,9 @@ def make_actor(*, num_steps: int, ends: list[tuple[int, int]]) -> tuple[Actor, A
 def test_a_segment_is_what_an_unroll_of_the_model_gives_again():
     actor, model, _ = make_actor(num_steps=7, ends=[(3, 99), (99, 4)])
     for _ in range(3):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.1)
         segment = actor.play()
         policy, values = unrolled(model, segment.observations, segment.state, segment.starts)
         log_probs, _ = model.head.log_prob_and_entropy(policy, segment.actions)
