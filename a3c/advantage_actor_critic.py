@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from a3c.model import ActorCritic
-from a3c.returns import generalized_advantages
 from a3c.segment import Segment
 
 Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
@@ -25,20 +24,12 @@ class AdvantageActorCritic:
     gae_lambda: float  # λ; 1 gives the paper's n-step advantage
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
-    entropy_scale: str = "constant"
+    entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 
     def losses(self, model: ActorCritic, segment: Segment) -> Losses:
         """The segment's loss and, detached, what it is made of (each per step)."""
-        advantages = generalized_advantages(
-            rewards=segment.rewards,
-            values=segment.values,
-            next_values=segment.next_values,
-            terminated=segment.terminated,
-            truncated=segment.truncated,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-        )
+        advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
 
         policy, values = model.unroll(segment)

@@ -6,7 +6,6 @@ import torch
 
 from a3c.advantage_actor_critic import Losses
 from a3c.model import ActorCritic
-from a3c.returns import generalized_advantages
 from a3c.segment import Segment
 
 
@@ -28,15 +27,7 @@ class ProximalPolicyOptimization:
 
     def losses(self, model: ActorCritic, segment: Segment) -> Losses:
         """One loss for every minibatch of every pass, computed when the one before has acted; and what it is made of."""
-        advantages = generalized_advantages(
-            rewards=segment.rewards,
-            values=segment.values,
-            next_values=segment.next_values,
-            terminated=segment.terminated,
-            truncated=segment.truncated,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-        )
+        advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         num_environments = advantages.shape[1]

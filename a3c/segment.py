@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from a3c.recording import Recording
+from a3c.returns import generalized_advantages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,18 @@ class Segment:
     truncated: Tensor  # [T, B] bool
     next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
     recording: Recording | None = None  # what the network's layers gave when acted
+
+    def advantages(self, *, gamma: float, gae_lambda: float) -> Tensor:
+        """Generalized advantages [T, B] of the values that were acted with."""
+        return generalized_advantages(
+            rewards=self.rewards,
+            values=self.values,
+            next_values=self.next_values,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+        )
 
     def of(self, environments: Tensor) -> "Segment":
         """The steps of some environments, by their numbers; without the recording."""

@@ -75,14 +75,14 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         keep_freed_memory()
         prepare_child("anatomy", log)
         lengthen_time_slice()
-        trainer, watch = Trainer(task), Stopwatch()
+        trainer, stopwatch = Trainer(task), Stopwatch()
         trainer._algorithm = _Algorithm(trainer._algorithm)  # type: ignore[assignment]
-        watch.around(trainer._actor._environments, "step", "environment")
-        watch.around(trainer._actor, "play", "acting")
-        watch.around(trainer._algorithm, "losses", "learning")
-        watch.around(trainer._parameters, "gradient", "learning")
-        watch.around(trainer._exchange, "pull", "pull")
-        watch.around(trainer._exchange, "push", "push")
+        stopwatch.around(trainer._actor._environments, "step", "environment")
+        stopwatch.around(trainer._actor, "play", "acting")
+        stopwatch.around(trainer._algorithm, "losses", "learning")
+        stopwatch.around(trainer._parameters, "gradient", "learning")
+        stopwatch.around(trainer._exchange, "pull", "pull")
+        stopwatch.around(trainer._exchange, "push", "push")
         began: dict[str, float] = {}
 
         def finished() -> bool:
@@ -91,7 +91,7 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
                 began["warm-up"] = now
             elif "real" not in began and now - began["warm-up"] > WARM_UP:
                 began["real"] = now
-                watch.seconds.clear()
+                stopwatch.seconds.clear()
                 began["cpu"], began["steps"], began["updates"] = time.thread_time(), row("steps"), row("updates")
             return "real" in began and now - began["real"] > seconds
 
@@ -101,8 +101,8 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         trainer._finished = finished  # type: ignore[method-assign]
         trainer.run()
         cpu = time.thread_time() - began["cpu"]
-        watch.seconds["bookkeeping"] = cpu - sum(watch.seconds.values())
-        pipe.send((row("steps") - began["steps"], row("updates") - began["updates"], dict(watch.seconds)))
+        stopwatch.seconds["bookkeeping"] = cpu - sum(stopwatch.seconds.values())
+        pipe.send((row("steps") - began["steps"], row("updates") - began["updates"], dict(stopwatch.seconds)))
 
 
 def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]:

@@ -132,7 +132,13 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     else:
         origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
-    return CommandLine(config=Config(**{**below, **typed}), environment=environment, origins=origins)
+    config = Config(**{**below, **typed})
+    if config.algo == "ppo" and config.num_mini_batch > config.envs_per_process:
+        raise UsageError(
+            f"--num-mini-batch {config.num_mini_batch} needs as many environments a worker, for a minibatch is made of whole "
+            f"sequences; --envs-per-process is {config.envs_per_process}"
+        )
+    return CommandLine(config=config, environment=environment, origins=origins)
 
 
 def _print_help(arguments: Sequence[str]) -> NoReturn:

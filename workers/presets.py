@@ -47,8 +47,7 @@ def preset(*, name: str, environment: ResolvedId, envs_per_process: int) -> dict
     # The noise of a segment's mean gradient falls with the root of its environments, so the step size may grow with it.
     base = 5e-4 if values is VECTOR else 2.5e-4
     values = values | {"lr": float(f"{base * math.sqrt(envs_per_process):.2g}")}
-    if environment.family == "atari" and envs_per_process >= MANY_ENVIRONMENTS:
-        values |= {"num_steps": 10}
-    if "Pong" in environment.id:
-        values |= PONG
+    if environment.family == "atari":
+        values |= {"num_steps": 10} if envs_per_process >= MANY_ENVIRONMENTS else {}
+        values |= PONG if "Pong" in environment.id else {}
     return values

@@ -51,24 +51,15 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
 
 def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOptimization:
     """The losses of `--algo`."""
+    common = {name: getattr(config, name) for name in ("gamma", "gae_lambda", "entropy_coef", "value_loss_coef")}
     if config.algo == "ppo":
         return ProximalPolicyOptimization(
-            gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-            entropy_coef=config.entropy_coef,
-            value_loss_coef=config.value_loss_coef,
+            **common,
             clip_param=config.clip_param,
             num_epochs=config.ppo_epoch,
             num_mini_batch=config.num_mini_batch,
         )
-    return AdvantageActorCritic(
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-        entropy_coef=config.entropy_coef,
-        value_loss_coef=config.value_loss_coef,
-        entropy_scale=config.entropy_scale,
-        loss_reduction=config.loss_reduction,
-    )
+    return AdvantageActorCritic(**common, entropy_scale=config.entropy_scale, loss_reduction=config.loss_reduction)
 
 
 def optimizer_statistics_size(config: Config, num_parameters: int) -> int:

@@ -141,6 +141,7 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
         (["--env-name", "Pung-v0"], 2, "Pong-v0"),
         (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
         (["--env-name", "Pendulum-v1"], 2, "not supported yet"),
+        (["--env-name", "CartPole-v1", "--algo", "ppo", "--num-mini-batch", "4"], 2, "--envs-per-process is 1"),
         (["--resume", "nowhere"], 2, "nowhere"),
     ],
 )
