@@ -51,7 +51,12 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
 
 def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOptimization:
     """The losses of `--algo`."""
-    common = {name: getattr(config, name) for name in ("gamma", "gae_lambda", "entropy_coef", "value_loss_coef")}
+    common = {
+        "gamma": config.gamma,
+        "gae_lambda": config.gae_lambda,
+        "entropy_coef": config.entropy_coef,
+        "value_loss_coef": config.value_loss_coef,
+    }
     if config.algo == "ppo":
         return ProximalPolicyOptimization(
             **common,
