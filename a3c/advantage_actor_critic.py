@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from a3c.model import ActorCritic
+from a3c.returns import normalized
 from a3c.segment import Segment
 
 Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
@@ -24,6 +25,7 @@ class AdvantageActorCritic:
     gae_lambda: float  # λ; 1 gives the paper's n-step advantage
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
+    normalize_advantages: bool = False  # to mean 0 and deviation 1 in each segment
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 
@@ -31,6 +33,8 @@ class AdvantageActorCritic:
         """The segment's loss and, detached, what it is made of (each per step)."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
+        if self.normalize_advantages:
+            advantages = normalized(advantages)
 
         policy, values = model.unroll(segment)
         log_probs, entropies = model.head.log_prob_and_entropy(policy, segment.actions)

@@ -1,21 +1,20 @@
 """Policy heads: what the last layer's numbers mean as a distribution over actions."""
 
-from dataclasses import dataclass
+import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 
-@dataclass(frozen=True)
-class Categorical:
+class Categorical(nn.Module):
     """π(a|s) = softmax(logits)_a over `num_actions` actions; actions are int64 without a trailing axis."""
 
-    num_actions: int
+    action_shape: tuple[int, ...] = ()
+    action_dtype = torch.int64
 
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers the last layer gives per state."""
-        return self.num_actions
+    def __init__(self, num_actions: int) -> None:
+        super().__init__()
+        self.num_parameters = self.num_actions = num_actions
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Standard Gumbel noise [*shape, A], which `sample` turns into actions; one draw can serve many steps."""
@@ -34,3 +33,72 @@ class Categorical:
         log_probs = logits.log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropy
+
+    def to_environment(self, actions: Tensor) -> Tensor:
+        """What the environment is given: the action's number."""
+        return actions
+
+
+class DiagonalGaussian(nn.Module):
+    """π(a|s) = N(a; μ(s), diag σ²) over float32 actions a [..., A]; the environment is given them within [-1, 1]^A.
+
+    `bounds` "clip": log-probabilities are those of what was drawn, not of what the clipping made of it. "squash": the environment
+    is given tanh(a), and log-probabilities are densities of tanh(a) (Haarnoja et al. 2018, appendix C); `actions` stay a. None:
+    the environment is given a.
+
+    σ is a parameter of its own, or with `state_dependent_std` e to the power of further outputs of the last layer.
+    """
+
+    action_dtype = torch.float32
+
+    def __init__(self, num_actions: int, *, initial_log_std: float, state_dependent_std: bool, bounds: str | None) -> None:
+        super().__init__()
+        self.num_actions, self.action_shape = num_actions, (num_actions,)
+        self.num_parameters = 2 * num_actions if state_dependent_std else num_actions
+        self.state_dependent_std, self.bounds, self._initial_log_std = state_dependent_std, bounds, initial_log_std
+        if not state_dependent_std:
+            self.log_std = nn.Parameter(torch.full((num_actions,), initial_log_std))
+
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """Standard normal noise [*shape, A], which `sample` turns into actions; one draw can serve many steps."""
+        return torch.empty(*shape, self.num_actions).normal_(generator=generator)
+
+    def sample(self, policy: Tensor, noise: Tensor) -> Tensor:
+        """Actions μ + σ noise [..., A]; policy [..., num_parameters], noise [..., A]."""
+        mean, log_std = self._mean_and_log_std(policy)
+        return torch.addcmul(mean, log_std.exp(), noise)
+
+    def mode(self, policy: Tensor) -> Tensor:
+        """The mean [..., A]; squashed it is the median of what the environment is given."""
+        return self._mean_and_log_std(policy)[0]
+
+    def log_prob_and_entropy(self, policy: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """log π(a|s) [...] and H(N(μ, σ²)) [...] in nats; the entropy is that before squashing, which has a closed form."""
+        mean, log_std = self._mean_and_log_std(policy)
+        z = (actions - mean) * (-log_std).exp()
+        constant = 0.5 * self.num_actions * math.log(2 * math.pi)
+        total_log_std = log_std.sum(-1)
+        log_prob = -0.5 * z.square().sum(-1) - total_log_std - constant
+        if self.bounds == "squash":
+            # log d tanh(a) / da = log(1 - tanh² a), in a form that does not cancel.
+            log_prob = log_prob - 2 * (math.log(2) - actions - nn.functional.softplus(-2 * actions)).sum(-1)
+        entropy = total_log_std + (constant + 0.5 * self.num_actions)
+        return log_prob, entropy.expand(log_prob.shape)
+
+    def to_environment(self, actions: Tensor) -> Tensor:
+        """What the environment is given, see `bounds`."""
+        match self.bounds:
+            case "clip":
+                return actions.clamp(-1.0, 1.0)
+            case "squash":
+                return actions.tanh()
+        return actions
+
+    def _mean_and_log_std(self, policy: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.state_dependent_std:
+            return policy, self.log_std
+        mean, offset = policy.chunk(2, dim=-1)
+        return mean, offset + self._initial_log_std
+
+
+Head = Categorical | DiagonalGaussian

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from a3c.bodies import MLP, NatureConv, SmallConv, normalized_rows_
-from a3c.heads import Categorical
+from a3c.heads import Head
 from a3c.kernels import Scaling
 from a3c.recording import COMPUTING, Layers
-from a3c.recurrent import LSTM
+from a3c.recurrent import CORES
 from a3c.segment import Segment
 
 
@@ -25,14 +25,18 @@ class ActorCritic(nn.Module):
         self,
         *,
         observation_shape: tuple[int, ...],
-        head: Categorical,
+        head: Head,
         recurrent: str = "none",
         activation: str = "relu",
         num_layers: int = 2,
+        num_shared_layers: int = 2,
         hidden_size: int = 256,
         observation_clip: float | None = None,
     ) -> None:
-        """`recurrent`: "none" or "lstm" with `hidden_size` units; `num_layers` is for vector observations.
+        """`recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
+
+        Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
+        these, and each of the two has the rest for itself. Convolutions are always shared.
 
         ValueError for an observation shape that no body takes.
         """
@@ -42,12 +46,17 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_mean", torch.zeros(statistics_shape), persistent=False)
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
         self._scaling = Scaling(self.observation_mean, self.observation_inverse_std, observation_clip)
-        self.body = _body(observation_shape, activation=activation, num_layers=num_layers, hidden_size=hidden_size)
-        self.core = LSTM(self.body.output_size, hidden_size) if recurrent == "lstm" else None
+        shared = min(num_shared_layers, num_layers)
+        self.body = _body(observation_shape, activation=activation, num_layers=shared, hidden_size=hidden_size)
+        self.core = None if recurrent == "none" else CORES[recurrent](self.body.output_size, hidden_size)
         features = self.core.output_size if self.core else self.body.output_size
+        own = num_layers - shared if isinstance(self.body, MLP) else 0
+        self.actor_body, self.critic_body = (
+            MLP((features,), activation=activation, num_layers=own, hidden_size=hidden_size) for _ in range(2)
+        )
         self.head = head
-        self.actor = nn.Linear(features, head.num_parameters)
-        self.critic = nn.Linear(features, 1)
+        self.actor = nn.Linear(self.actor_body.output_size, head.num_parameters)
+        self.critic = nn.Linear(self.critic_body.output_size, 1)
         normalized_rows_(self.actor, 0.01)
         normalized_rows_(self.critic, 1.0)
 
@@ -77,7 +86,8 @@ class ActorCritic(nn.Module):
         return policy.view(T, B, -1), values.view(T, B)
 
     def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
-        return layers.layer(self.actor, None, features), layers.layer(self.critic, None, features).squeeze(-1)
+        actor, critic = self.actor_body(features, layers), self.critic_body(features, layers)
+        return layers.layer(self.actor, None, actor), layers.layer(self.critic, None, critic).squeeze(-1)
 
 
 def _body(

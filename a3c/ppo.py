@@ -6,6 +6,7 @@ import torch
 
 from a3c.advantage_actor_critic import Losses
 from a3c.model import ActorCritic
+from a3c.returns import normalized
 from a3c.segment import Segment
 
 
@@ -29,7 +30,7 @@ class ProximalPolicyOptimization:
         """One loss for every minibatch of every pass, computed when the one before has acted; and what it is made of."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        advantages = normalized(advantages)
         num_environments = advantages.shape[1]
         whole = self.num_mini_batch == 1
         for _ in range(self.num_epochs):

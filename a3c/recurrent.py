@@ -59,6 +59,40 @@ class LSTM(nn.Module):
         return [gates, before, tanh_c, after]
 
 
+class GRU(nn.Module):
+    """GRUCell over F features with H units (Cho et al. 2014); the state [B, H] is its output."""
+
+    def __init__(self, num_features: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(num_features, hidden_size)
+        nn.init.zeros_(self.cell.bias_ih)
+        nn.init.zeros_(self.cell.bias_hh)
+        self.output_size = self.state_size = hidden_size
+
+    def step(self, features: Tensor, state: Tensor, layers: Layers = COMPUTING) -> tuple[Tensor, Tensor]:
+        """One step: features [B, F], state [B, H] -> output [B, H], next state [B, H]."""
+        memory = layers.memory(self.output_size)
+        if memory is None:
+            state = self.cell(features, state)
+            return state, state
+        (after,) = memory
+        layers.run(lambda: after.copy_(self.cell(features, state)))
+        return after, after
+
+    def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
+        """T steps: features [T, B, F], state [B, H], starts [T, B] bool -> outputs [T, B, H], computed anew."""
+        layers.recorded(1)
+        keep = (~starts).to(features.dtype).unsqueeze(-1)
+        outputs = []
+        for t, x in enumerate(features.unbind()):
+            state = self.cell(x, state * keep[t])
+            outputs.append(state)
+        return torch.stack(outputs)
+
+
+CORES: dict[str, type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU}
+
+
 def _advance(gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor) -> Call:
     """i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh + b); c = f c' + i g; h = o tanh(c), all in place.
 

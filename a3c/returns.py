@@ -26,3 +26,8 @@ def generalized_advantages(
     for t in reversed(range(T)):
         advantage = torch.addcmul(deltas[t], decay[t], advantage, out=advantages[t])
     return advantages
+
+
+def normalized(advantages: Tensor) -> Tensor:
+    """The same with mean 0 and standard deviation 1, or all 0 if they do not differ."""
+    return (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from envs.legacy import Alias, describe_emulation, dm_control_id, find_alias
 
-Family = Literal["atari", "control"]
+Family = Literal["atari", "physics", "control"]
 Observation = Literal["frame42", "stack84", "ram", "vector"]
 OBS_MODES = ("auto", "frame42", "stack84", "ram")
 
@@ -60,7 +60,8 @@ def resolve(
         if obs_mode != "auto":
             raise EnvironmentProblem(f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out.")
         kwargs = {**alias.kwargs, **requested_kwargs}
-        return ResolvedId(env_name, alias.id, kwargs, "control", "vector", alias.note, modules)
+        family: Family = "physics" if _has_physics(registered[alias.id]) else "control"
+        return ResolvedId(env_name, alias.id, kwargs, family, "vector", alias.note, modules)
     return _resolve_atari(env_name, alias, registered[alias.id], requested_kwargs, obs_mode, modules)
 
 
@@ -81,6 +82,10 @@ def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
 def is_atari(spec: Any) -> bool:
     """Whether a gymnasium EnvSpec makes an Arcade Learning Environment game."""
     return "ale_py" in str(spec.entry_point)
+
+
+def _has_physics(spec: Any) -> bool:
+    return any(engine in str(spec.entry_point) for engine in ("mujoco", "box2d", "dm_control", "bullet"))
 
 
 def base_frameskip(resolved: ResolvedId) -> int | tuple[int, int]:

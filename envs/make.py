@@ -11,7 +11,9 @@ from typing import Any
 
 import cv2
 import gymnasium as gym
+import numpy as np
 
+from envs.actions import adapt_actions
 from envs.atari import FRAME42_ROWS, EpisodicLife, FireReset, Frame42, FrameStack4, MaxAndSkip, NoopReset, Warp84
 from envs.episodes import ClipReward, EpisodeStatistics
 from envs.ids import EnvironmentProblem, ResolvedId, base_frameskip, load_registry
@@ -44,14 +46,17 @@ def make(
 
 
 def check_spaces(env: gym.Env[Any, Any]) -> None:
-    """Raise EnvironmentProblem unless the actions are Discrete."""
-    if not isinstance(env.action_space, gym.spaces.Discrete):
+    """Raise EnvironmentProblem unless the actions are Discrete or a Box of floating-point numbers."""
+    space = env.action_space
+    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return
+    if not isinstance(space, gym.spaces.Discrete):
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
         raise EnvironmentProblem(
-            f"{name} has {type(env.action_space).__name__} actions, which are not supported yet: "
-            "choose an environment with Discrete actions, such as CartPole-v1 or ALE/Pong-v5."
+            f"{name} has {type(space).__name__} actions ({space}), which are not supported yet: "
+            "choose an environment with Discrete or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
         )
-    if env.action_space.start != 0:
+    if space.start != 0:
         raise EnvironmentProblem("Discrete actions must start at 0: wrap the environment so that they do.")
 
 
@@ -132,6 +137,8 @@ def _wrap_control(
     picture = isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
     if picture or not space.is_np_flattenable:
         raise EnvironmentProblem(f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}.")
+    if isinstance(env.action_space, gym.spaces.Box) and np.issubdtype(env.action_space.dtype, np.floating):
+        env = adapt_actions(env)
     return Vector(_count(env, max_episode_length))
 
 

@@ -74,6 +74,29 @@ class SharedNormaliser:
         self._rows[0, 0] = count
 
 
+class RewardScale:
+    """Divides rewards by the running standard deviation of their discounted sum, so that values are of the order of one.
+
+    The sum is that of what was earned up to a step, as in Engstrom et al. 2020, appendix A.1. One object a worker.
+    """
+
+    def __init__(self, returns: SharedNormaliser, *, row: int, size: int, gamma: float) -> None:
+        """`returns` has K = 1; `row` is the worker's, `size` the number of its environments."""
+        self._returns, self._row, self._gamma = returns, row, gamma
+        self._sums = np.zeros(size)
+
+    def apply(self, rewards: NDArray[np.float32], *, ended: NDArray[np.bool_]) -> None:
+        """Scales rewards [T, B] in place; `ended` [T, B] says after which steps an episode was over."""
+        sums = np.empty(rewards.shape)
+        for t, reward in enumerate(rewards):
+            np.add(self._gamma * self._sums, reward, out=sums[t])
+            self._sums = np.where(ended[t], 0.0, sums[t])
+        self._sums[~np.isfinite(self._sums)] = 0.0
+        self._returns.update(self._row, sums)
+        _, _, std = self._returns.merged()
+        rewards /= std
+
+
 def _moments(batch: NDArray[Any], size: int) -> tuple[float, Floats, Floats]:
     if batch.dtype == np.uint8 and size == 1:
         return _pixel_moments(batch)

@@ -102,6 +102,38 @@ class Corridor(gym.Env[Vector, np.int64]):
         return _one_hot(self._cell, self.length), float(arrived), arrived, truncated, {}
 
 
+class Aim(gym.Env[Vector, Vector]):
+    """Ten steps, each with a point x of [-1, 1]²: the action should be (2 x_1, 4 x_2), in a Box of [-2, 2] x [-4, 4].
+
+    A step earns 1 - d², with d the distance in units of the Box's half-widths. The best return is 10.
+    """
+
+    num_steps = 10
+
+    def __init__(self) -> None:
+        self.observation_space = Box(-1.0, 1.0, (2,), np.float32)
+        self._reach = np.array([2, 4], np.float32)
+        self.action_space = Box(-self._reach, self._reach)
+        self._point = np.zeros(2, np.float32)
+        self._elapsed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """Show the first point."""
+        super().reset(seed=seed)
+        self._elapsed = 0
+        return self._next_point(), {}
+
+    def step(self, action: Any) -> Step:
+        """Reward the action, show the next point."""
+        reward = 1.0 - float(np.square(action / self._reach - self._point).sum())
+        self._elapsed += 1
+        return self._next_point(), reward, False, self._elapsed == self.num_steps, {}
+
+    def _next_point(self) -> Vector:
+        self._point = self.np_random.uniform(-1.0, 1.0, 2).astype(np.float32)
+        return self._point
+
+
 class Crash(gym.Wrapper[Any, Any, Any, Any]):
     """A Bandit whose steps raise RuntimeError with probability `p`."""
 
@@ -152,6 +184,6 @@ def _one_hot(index: int, size: int) -> Vector:
     return vector
 
 
-for _toy in (Recall, Bandit, Corridor, Crash, Hang, NaN):
+for _toy in (Recall, Bandit, Corridor, Aim, Crash, Hang, NaN):
     if f"{_toy.__name__}-v0" not in gym.registry:
         gym.register(f"{_toy.__name__}-v0", entry_point=f"envs.toys:{_toy.__name__}")

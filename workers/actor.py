@@ -29,7 +29,7 @@ class Actor:
             observations=empty((T * B, *observations.shape[1:]), observations.dtype).unflatten(0, (T, B)),  # type: ignore[no-untyped-call]
             starts=torch.empty(T, B, dtype=torch.bool),
             state=model.initial_state(B),
-            actions=torch.empty(T, B, dtype=torch.int64),
+            actions=torch.empty(T, B, *model.head.action_shape, dtype=model.head.action_dtype),
             log_probs=torch.empty(T, B),
             values=torch.empty(T, B),
             rewards=torch.empty(T, B),
@@ -60,8 +60,9 @@ class Actor:
             self._clear_state_at_starts()
             policy, _, state = segment.recording.step(t, functools.partial(model.step, inputs[t], self._state))
             self._state.copy_(state)
-            actions[t] = model.head.sample(policy, noise[t]).numpy()
-            final_observations, finished = environments.step(actions[t])
+            chosen = model.head.sample(policy, noise[t])
+            actions[t] = chosen.numpy()
+            final_observations, finished = environments.step(model.head.to_environment(chosen).numpy())
             rewards[t], terminated[t], truncated[t] = environments.rewards, environments.terminated, environments.truncated
             self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():

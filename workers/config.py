@@ -52,9 +52,14 @@ class Config:
         choices=("auto", "frame42", "stack84", "ram"),
     )
     max_episode_length: int = flag(1_000_000, "cut episodes after this many steps (bootstrapped, not terminal)", minimum=1)
-    recurrent: str = flag("none", "recurrent core after the body", choices=("none", "lstm"), group="network")
+    scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")
+    recurrent: str = flag("none", "recurrent core after the shared layers", choices=("none", "lstm", "gru"), group="network")
     hidden_size: int = flag(256, "units of the recurrent core and of MLP layers", minimum=1)
     num_layers: int = flag(2, "layers of the MLP for vector observations", minimum=0)
+    num_shared_layers: int = flag(0, "how many of them actor and critic share; the recurrent core comes after these", minimum=0)
+    initial_log_std: float = flag(-0.5, "Box actions: logarithm of the policy's standard deviation at the start")
+    state_dependent_std: bool = flag(False, "Box actions: let the network give the standard deviation")
+    squash_actions: bool = flag(False, "Box actions: squash into the bounds with tanh instead of clipping")
     activation: str = flag("relu", "activation of the body", choices=("relu", "elu", "tanh"))
     num_steps: int = flag(20, "steps of each environment between two updates of a worker", minimum=1, group="algorithm")
     distributed_step_size: tuple[int, ...] = flag(
@@ -62,6 +67,7 @@ class Config:
     )
     gamma: float = flag(0.99, "discount", minimum=0.0, maximum=1.0)
     gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
+    normalize_advantages: bool = flag(False, "a3c: give a segment's advantages mean 0 and deviation 1, as ppo always does")
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
     entropy_scale: str = flag(
         "constant",

@@ -128,7 +128,7 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     )
     if resumed is None:
         origin = "preset"
-        below = preset(name=named["preset"], environment=environment, envs_per_process=named["envs_per_process"])
+        below = preset(name=named["preset"], environment=environment, envs_per_process=typed.get("envs_per_process"))
     else:
         origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")

@@ -50,7 +50,7 @@ def play_episodes(
         state[active] = next_state
         noise = model.head.noise(tuple(policy.shape[:-1]), generator) if sampled else None
         actions = model.head.mode(policy) if noise is None else model.head.sample(policy, noise)
-        for i, action in zip(tuple(active), actions.numpy(), strict=True):
+        for i, action in zip(tuple(active), model.head.to_environment(actions).numpy(), strict=True):
             observations[i], _, terminated, truncated, info = environments[i].step(action)
             if terminated or truncated:
                 results[i] = info["episode"]["r"], info["episode"]["l"]

@@ -13,14 +13,22 @@ ATARI_FRAME: dict[str, Any] = {
     "activation": "relu",
 }
 ATARI_STACK: dict[str, Any] = {**ATARI, "hidden_size": 512}
-# Rewards are not clipped here: returns in the hundreds would fill the gradient's whole length with the value loss.
+# Rewards are not clipped here: without their scale, returns in the hundreds would fill the gradient's whole length.
 VECTOR: dict[str, Any] = {
     "activation": "tanh",
     "hidden_size": 64,
     "gae_lambda": 0.95,
-    "value_loss_coef": 0.01,
-    "max_grad_norm": 5.0,
+    "scale_rewards": True,
 }
+# Bodies that move: small networks beside fast engines want many environments in one batch.
+PHYSICS: dict[str, Any] = {
+    **VECTOR,
+    "envs_per_process": 16,
+    "entropy_coef": 0.002,
+    "use_linear_lr_decay": True,
+}
+# Swimmer earns by gliding on for hundreds of steps: with a discount of 0.99 it never learns to (results/ has the comparison).
+SWIMMER: dict[str, Any] = {"gamma": 0.9999}
 CLASSIC: dict[str, Any] = {
     "recurrent": "lstm",
     "hidden_size": 256,
@@ -37,17 +45,24 @@ PONG: dict[str, Any] = {"gamma": 0.98}
 MANY_ENVIRONMENTS = 8  # from here on a shorter segment is a batch that is large enough, and more updates are worth more
 
 
-def preset(*, name: str, environment: ResolvedId, envs_per_process: int) -> dict[str, Any]:
-    """The values that preset `name` gives to fields of the configuration: of the family, of the game, of the batch."""
+def preset(*, name: str, environment: ResolvedId, envs_per_process: int | None) -> dict[str, Any]:
+    """The values that preset `name` gives to fields of the configuration: of the family, of the game, of the batch.
+
+    `envs_per_process`: what was typed, or None.
+    """
     if name == "none":
         return {}
     if name == "classic":
         return CLASSIC
-    values = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}.get(environment.observation, VECTOR)
+    by_observation = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}
+    values = PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, VECTOR)
     # The noise of a segment's mean gradient falls with the root of its environments, so the step size may grow with it.
     base = 5e-4 if values is VECTOR else 2.5e-4
-    values = values | {"lr": float(f"{base * math.sqrt(envs_per_process):.2g}")}
+    num_environments = envs_per_process or values.get("envs_per_process", 1)
+    values = values | {"lr": float(f"{base * math.sqrt(num_environments):.2g}")}
     if environment.family == "atari":
-        values |= {"num_steps": 10} if envs_per_process >= MANY_ENVIRONMENTS else {}
+        values |= {"num_steps": 10} if num_environments >= MANY_ENVIRONMENTS else {}
         values |= PONG if "Pong" in environment.id else {}
+    if environment.family == "physics":
+        values |= SWIMMER if environment.id.startswith("Swimmer-") else {}
     return values

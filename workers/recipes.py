@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.heads import Categorical
+from a3c.heads import Categorical, DiagonalGaussian, Head
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
 from shared_optim.exchange import Hogwild
@@ -20,7 +20,9 @@ class Spaces:
 
     observation_shape: tuple[int, ...]
     observation: str  # "frame42", "stack84", "ram" or "vector"
-    num_actions: int
+    num_actions: int  # how many there are to choose from, or of how many numbers one consists
+    continuous: bool = False
+    bounded: bool = True  # whether each number of a continuous action has bounds
 
     @property
     def num_statistics(self) -> int:
@@ -37,16 +39,28 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
     """The network, with parameters drawn from torch's global generator."""
     model = ActorCritic(
         observation_shape=spaces.observation_shape,
-        head=Categorical(spaces.num_actions),
+        head=_build_head(config, spaces),
         recurrent=config.recurrent,
         activation=config.activation,
         num_layers=config.num_layers,
+        num_shared_layers=config.num_shared_layers,
         hidden_size=config.hidden_size,
         observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
     )
     if not spaces.normalised:
         model.observation_inverse_std.fill_(1 / 255)
     return model
+
+
+def _build_head(config: Config, spaces: Spaces) -> Head:
+    if not spaces.continuous:
+        return Categorical(spaces.num_actions)
+    return DiagonalGaussian(
+        spaces.num_actions,
+        initial_log_std=config.initial_log_std,
+        state_dependent_std=config.state_dependent_std,
+        bounds=None if not spaces.bounded else "squash" if config.squash_actions else "clip",
+    )
 
 
 def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOptimization:
@@ -64,7 +78,12 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
             num_epochs=config.ppo_epoch,
             num_mini_batch=config.num_mini_batch,
         )
-    return AdvantageActorCritic(**common, entropy_scale=config.entropy_scale, loss_reduction=config.loss_reduction)
+    return AdvantageActorCritic(
+        **common,
+        normalize_advantages=config.normalize_advantages,
+        entropy_scale=config.entropy_scale,
+        loss_reduction=config.loss_reduction,
+    )
 
 
 def optimizer_statistics_size(config: Config, num_parameters: int) -> int:

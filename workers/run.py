@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from envs.ids import ResolvedId
+from envs.actions import is_bounded
+from envs.ids import EnvironmentProblem, ResolvedId
 from envs.make import check_spaces, make
 from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
@@ -21,7 +22,7 @@ from workers.progress import COUNTERS, ProgressTable
 from workers.provenance import git_commit, versions
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
 from workers.run_folder import RunFolder
-from workers.snapshot import policy_state
+from workers.snapshot import normaliser_state, policy_state
 from workers.trainer import SharedMemory
 
 CARRIED_COUNTERS = ("steps", "updates", "episodes", "segments", "dropped_gradients")
@@ -32,9 +33,15 @@ def look_at(environment: ResolvedId, config: Config) -> Spaces:
     env = make(environment, training=True, max_episode_length=config.max_episode_length)
     check_spaces(env)
     assert env.observation_space.shape is not None
-    assert isinstance(env.action_space, gymnasium.spaces.Discrete)
-    spaces = Spaces(tuple(env.observation_space.shape), environment.observation, int(env.action_space.n))
+    observations, actions = (tuple(env.observation_space.shape), environment.observation), env.action_space
+    if isinstance(actions, gymnasium.spaces.Box):
+        spaces = Spaces(*observations, num_actions=actions.shape[0], continuous=True, bounded=is_bounded(actions))
+    else:
+        assert isinstance(actions, gymnasium.spaces.Discrete)
+        spaces = Spaces(*observations, num_actions=int(actions.n))
     env.close()
+    if config.squash_actions and not spaces.bounded:
+        raise EnvironmentProblem(f"{environment.id} has actions without bounds: leave --squash-actions out.")
     return spaces
 
 
@@ -65,11 +72,13 @@ class Run:
                 dtype=torch.float64,
                 context=context,
             ),
+            returns=SharedTensor(config.num_processes, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
             progress=ProgressTable(config.num_processes, context=context),
         )
         # The model's parameters are from here on views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
         self.normaliser = SharedNormaliser(self.memory.normaliser.tensor.numpy())
+        self.returns = SharedNormaliser(self.memory.returns.tensor.numpy())
         self.sittings, self.elapsed, self.start_steps, self.start_updates = 0, 0.0, 0, 0
         self.recent: list[tuple[float, int]] = []
         self.best_mean, self.evaluated_episodes = -np.inf, 0
@@ -84,8 +93,8 @@ class Run:
             if saved.shape != mine.shape:
                 raise ValueError(f"the checkpoint's {name} has another size; leave out the flags that change it")
             mine.copy_(saved)
-        saved = state["normaliser"]
-        self.normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
+        for normaliser, saved in ((self.normaliser, state["normaliser"]), (self.returns, state["returns"])):
+            normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
         for name in CARRIED_COUNTERS:
             self.memory.progress.column(name)[0] = state["counters"][name]
         self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
@@ -119,6 +128,7 @@ class Run:
         return {
             **self.policy_state(),
             "statistics": self.memory.statistics.tensor.clone(),
+            "returns": normaliser_state(self.returns),
             "counters": {name: progress.total(name) for name in COUNTERS if name in CARRIED_COUNTERS},
             "sittings": self.sittings + 1,
             "elapsed": elapsed,

@@ -25,15 +25,20 @@ def policy_state(
     steps: int,
 ) -> dict[str, Any]:
     """A copy of the shared policy at this moment; other processes may move it meanwhile."""
-    count, mean, m2 = normaliser.state()
     return {
         "config": dataclasses.asdict(config),
         "environment": dataclasses.asdict(environment),
         "spaces": dataclasses.asdict(spaces),
         "parameters": parameters.clone(),
-        "normaliser": {"count": float(count), "mean": torch.tensor(mean), "m2": torch.tensor(m2)},
+        "normaliser": normaliser_state(normaliser),
         "steps": int(steps),
     }
+
+
+def normaliser_state(normaliser: SharedNormaliser) -> dict[str, Any]:
+    """All its rows as one: what `SharedNormaliser.load` takes."""
+    count, mean, m2 = normaliser.state()
+    return {"count": float(count), "mean": torch.tensor(mean), "m2": torch.tensor(m2)}
 
 
 def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, ResolvedId]:

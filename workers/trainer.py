@@ -13,7 +13,7 @@ from torch import Tensor
 from envs.batch import EnvironmentBatch
 from envs.ids import ResolvedId
 from envs.make import make
-from envs.normaliser import SharedNormaliser
+from envs.normaliser import RewardScale, SharedNormaliser
 from shared_optim.flat import FlatParameters, clip_norm_
 from shared_optim.memory import SharedTensor
 from workers.actor import Actor
@@ -32,7 +32,8 @@ class SharedMemory:
 
     parameters: SharedTensor  # [P] float32
     statistics: SharedTensor  # the optimizer's, float32
-    normaliser: SharedTensor  # [N, 1 + 2K] float64
+    normaliser: SharedTensor  # [N, 1 + 2K] float64, of observations
+    returns: SharedTensor  # [N, 3] float64, the same of discounted sums of rewards
     progress: ProgressTable
 
 
@@ -74,6 +75,9 @@ class Trainer:
         self._config, self._worker = config, task.worker
         self._progress, self._row = memory.progress, WorkerRow(memory.progress, task.worker)
         self._normaliser = SharedNormaliser(memory.normaliser.tensor.numpy()) if task.spaces.normalised else None
+        self._reward_scale = RewardScale(
+            SharedNormaliser(memory.returns.tensor.numpy()), row=task.worker, size=config.envs_per_process, gamma=config.gamma
+        )
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config)
@@ -95,6 +99,8 @@ class Trainer:
         self._pull()
         while not self._finished():
             segment = self._actor.play()
+            if self._config.scale_rewards:
+                self._reward_scale.apply(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())
             for loss, statistics in self._algorithm.losses(self._model, segment):
                 self._push(self._parameters.gradient(loss), statistics)
                 self._pull()

@@ -40,7 +40,7 @@ def test_initialisation_with_pytorch_a3cs_activation_is_its_own():
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
 @pytest.mark.parametrize("B", [1, 3])
 def test_unroll_equals_stepwise_acting_through_episode_ends(name, recurrent, B):
     model, T = make_model(name, recurrent), 7
@@ -56,7 +56,7 @@ def test_unroll_equals_stepwise_acting_through_episode_ends(name, recurrent, B):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
 @pytest.mark.parametrize("activation", ["relu", "elu", "tanh"])
 @pytest.mark.parametrize("B", [1, 3])
 def test_gradient_of_what_was_recorded_is_that_of_computing_it_again(name, recurrent, activation, B):
@@ -118,6 +118,16 @@ def test_observations_are_scaled_and_clipped_by_the_first_layer():
     x = torch.tensor([[3.0, 5.0, 1.0, 100.0, -100.0]])
     expected = plain.step(torch.tensor([[0.0, 1.0, -1.0, 2.0, -2.0]]), plain.initial_state(1))[0]
     torch.testing.assert_close(model.step(x, model.initial_state(1))[0], expected)
+
+
+@pytest.mark.parametrize("num_shared_layers", [0, 1, 2])
+def test_actor_and_critic_share_as_many_layers_as_they_are_told(num_shared_layers):
+    model = make_model("mlp", "none", num_layers=2, num_shared_layers=num_shared_layers)
+    policy, values, _ = model.step(torch.randn(3, 5), model.initial_state(3))
+    moved_by_policy = torch.autograd.grad(policy.square().sum(), [*model.parameters()], allow_unused=True, retain_graph=True)
+    moved_by_values = torch.autograd.grad(values.square().sum(), [*model.parameters()], allow_unused=True)
+    shared = sum(a is not None and b is not None for a, b in zip(moved_by_policy, moved_by_values, strict=True))
+    assert shared == 2 * num_shared_layers  # a weight and a bias each
 
 
 def test_an_observation_that_no_body_takes_is_refused():

@@ -24,7 +24,7 @@ def test_loss_equals_the_clipped_objective_step_by_step():
     ((loss, _),) = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1).losses(model, segment)
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
-    normalised = (advantages - advantages.mean()) / advantages.std()
+    normalised = (advantages - advantages.mean()) / advantages.std(correction=0)
     policy, values = model.unroll(segment)
     expected, num_clipped = torch.zeros(()), 0
     for t in range(T):
@@ -47,7 +47,7 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
     ((loss, _),) = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1).losses(model, segment)
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
-    advantages = (advantages - advantages.mean()) / advantages.std()
+    advantages = (advantages - advantages.mean()) / advantages.std(correction=0)
     log_probs, _ = model.head.log_prob_and_entropy(model.unroll(segment)[0], segment.actions)
     plain = -(log_probs * advantages).mean()
     parameters = [*model.parameters()]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from envs.normaliser import STD_FLOOR, SharedNormaliser
+from envs.normaliser import STD_FLOOR, RewardScale, SharedNormaliser
 
 batches = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1, max_size=8)
 
@@ -92,3 +92,27 @@ def test_state_and_load_go_round() -> None:
 def test_rows_of_another_form_are_refused(rows: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="float64"):
         SharedNormaliser(rows)
+
+
+def test_rewards_are_divided_by_the_deviation_of_their_discounted_sums() -> None:
+    generator, gamma = np.random.default_rng(0), 0.9
+    rewards = generator.normal(3.0, 2.0, (60, 4)).astype(np.float32)
+    ended = generator.random((60, 4)) < 0.1
+    sums, total = np.zeros((60, 4)), np.zeros(4)
+    for t in range(60):
+        total = gamma * total + rewards[t]
+        sums[t] = total
+        total = np.where(ended[t], 0.0, total)
+    scale = RewardScale(SharedNormaliser(np.zeros((2, 3))), row=1, size=4, gamma=gamma)
+    scaled = rewards.copy()
+    for begin in range(0, 60, 20):  # sums go on from one segment to the next
+        scale.apply(scaled[begin : begin + 20], ended=ended[begin : begin + 20])
+    np.testing.assert_allclose(scaled[40:], rewards[40:] / sums.std(), rtol=1e-5)
+
+
+def test_a_reward_that_is_not_a_number_spoils_its_own_step_only() -> None:
+    scale = RewardScale(SharedNormaliser(np.zeros((1, 3))), row=0, size=1, gamma=0.9)
+    scale.apply(np.array([[np.nan]], np.float32), ended=np.array([[False]]))
+    rewards = np.array([[1.0], [2.0]], np.float32)
+    scale.apply(rewards, ended=np.zeros((2, 1), np.bool_))
+    assert np.isfinite(rewards).all()

@@ -79,6 +79,14 @@ def test_a_game_and_a_large_batch_have_settings_of_their_own():
     assert parse(["--env-name", "CartPole-v1", "--envs-per-process", "16"]).config.num_steps == 20
 
 
+def test_physics_come_in_large_batches_and_swimmer_looks_far_ahead():
+    cheetah, swimmer = (parse(["--env-name", name]).config for name in ("HalfCheetah-v4", "Swimmer-v4"))
+    assert (cheetah.envs_per_process, cheetah.scale_rewards, cheetah.gamma, swimmer.gamma) == (16, True, 0.99, 0.9999)
+    four = parse(["--env-name", "HalfCheetah-v4", "--envs-per-process", "4"]).config
+    assert (four.envs_per_process, four.lr) == (4, pytest.approx(cheetah.lr / 2, rel=0.05))
+    assert parse(["--env-name", "CartPole-v1"]).config.envs_per_process == 1
+
+
 def test_classic_is_pytorch_a3cs_setting():
     config = parse(["--preset", "classic"]).config
     assert (config.lr, config.gae_lambda, config.max_grad_norm, config.activation) == (1e-4, 1.0, 50.0, "elu")
@@ -140,7 +148,6 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
     [
         (["--env-name", "Pung-v0"], 2, "Pong-v0"),
         (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
-        (["--env-name", "Pendulum-v1"], 2, "not supported yet"),
         (["--env-name", "CartPole-v1", "--algo", "ppo", "--num-mini-batch", "4"], 2, "--envs-per-process is 1"),
         (["--resume", "nowhere"], 2, "nowhere"),
     ],

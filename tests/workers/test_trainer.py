@@ -25,6 +25,7 @@ def task(tmp_path) -> Task:
         parameters=SharedTensor(num_parameters, dtype=torch.float32, context=context),
         statistics=SharedTensor(optimizer_statistics_size(line.config, num_parameters), dtype=torch.float32, context=context),
         normaliser=SharedTensor(2, SharedNormaliser.row_size(3), dtype=torch.float64, context=context),
+        returns=SharedTensor(2, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
         progress=ProgressTable(2, context=context),
     )
     memory.parameters.tensor.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
