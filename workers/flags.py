@@ -116,7 +116,7 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     if "-h" in arguments or "--help" in arguments:
         _print_help(arguments)
     namespace = vars(build_parser({}).parse_args(arguments))
-    typed = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
+    typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
     from envs.ids import resolve
 
     named = {name: field.default for name, field in FIELDS.items()} | (resumed or {}) | typed
