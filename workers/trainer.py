@@ -82,7 +82,9 @@ class Trainer:
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config)
         self._exchange = build_exchange(config, parameters=memory.parameters.tensor, statistics=memory.statistics.tensor)
-        environments = [make(task.environment, training=True, max_episode_length=config.max_episode_length) for _ in env_seeds]
+        environments = [
+            make(task.environment, training=True, max_episode_length=config.max_episode_length, seed=seed) for seed in env_seeds
+        ]
         batch = EnvironmentBatch(environments, seeds=env_seeds)
         self._actor = Actor(
             model=self._model,

@@ -203,3 +203,19 @@ def test_clip_reward(sign: bool, expected: list[float]) -> None:
     env = ClipReward(Scripted(lives=[1] * 4, rewards=[7, -3, 0, 0.5]), sign=sign)
     env.reset()
     assert [env.step(0)[1] for _ in range(4)] == expected
+
+
+def test_an_emulator_seeded_when_made_plays_what_one_seeded_by_reset_plays() -> None:
+    resolved = resolve("Pong-v0")  # sticky actions and a random frame skip
+    histories = []
+    for seed in (7, None, 8):
+        env = make(resolved, training=True, seed=seed)
+        observation, _ = env.reset(seed=7)
+        history = [observation.copy()]
+        for t in range(300):
+            observation, *_ = env.step(t % 6)
+            history.append(observation.copy())
+        env.reset()
+        history.append(env.step(2)[0].copy())
+        histories.append(np.stack(history))
+    assert (histories[0] == histories[1]).all() and (histories[0] == histories[2]).all()

@@ -74,7 +74,7 @@ def test_the_learning_rate_of_the_preset_grows_with_the_batch():
 
 def test_a_game_and_a_large_batch_have_settings_of_their_own():
     pong, breakout = (parse(["--env-name", name, "--envs-per-process", "16"]).config for name in ("Pong-v0", "Breakout-v0"))
-    assert (pong.gae_lambda, breakout.gae_lambda) == (0.9, 0.95)
+    assert (pong.gamma, breakout.gamma) == (0.98, 0.99)
     assert (pong.num_steps, parse(["--env-name", "Pong-v0"]).config.num_steps) == (10, 20)
     assert parse(["--env-name", "CartPole-v1", "--envs-per-process", "16"]).config.num_steps == 20
 
