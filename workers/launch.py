@@ -14,8 +14,8 @@ from workers.pool import PRELOADED, get_context
 from workers.process import cores, deaf_children
 
 FIXED_ON_RESUME = (
-    *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "recurrent", "hidden_size", "num_layers", "activation"),
-    "run_dir",
+    *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir"),
+    *("recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation", "state_dependent_std", "squash_actions"),
 )
 
 
