@@ -85,3 +85,15 @@ def test_hang_hangs_after_n_steps() -> None:
     with pytest.raises(subprocess.TimeoutExpired) as expired:
         subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=3, check=False)
     assert (expired.value.stdout or b"").split()[-1] == b"7"
+
+
+def test_aim_is_hit_by_its_own_point_in_units_of_the_bounds() -> None:
+    env = make(resolve("envs.toys:Aim-v0"), training=True)
+    for aim, expected in ((1.0, 10.0), (0.0, 10 * (1 - 2 / 3))):  # x² + y² is 2/3 on average
+        returns, (observation, _) = [], env.reset(seed=0)
+        while len(returns) < 200:
+            observation, _, _, truncated, info = env.step(aim * observation)
+            if truncated:
+                returns.append(info["episode"]["r"])
+                observation, _ = env.reset()
+        assert np.mean(returns) == pytest.approx(expected, abs=0.2)

@@ -31,6 +31,16 @@ def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
     assert "done: reached a training return of" in with_core.text
 
 
+@pytest.mark.parametrize("flags", [(), ("--squash-actions", "--state-dependent-std"), ("--recurrent", "gru")])
+def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
+    base = ("--env-name", "envs.toys:Aim-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
+    learning = ("--lr", "3e-3", "--entropy-coef", "0", "--stop-reward", "9", "--max-seconds", "60")
+    run = RunningMain(tmp_path / "run", *learning, *flags, base=base)
+    assert run.finish(90) == 0, run.text
+    assert "done: reached a training return of" in run.text
+    assert run.status["eval_return_mean"] > 9.3
+
+
 def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
     run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--eval-interval", "1", "--log-interval", "1")
     assert run.finish() == 0, run.text
