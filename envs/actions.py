@@ -16,14 +16,12 @@ def is_bounded(space: Box) -> bool:
 
 def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     """Takes float32 [A] with bounds -1 and 1 instead of the environment's own Box; numbers without bounds stay as they are."""
-    space = env.action_space
-    assert isinstance(space, Box)
-    if not is_bounded(space):
-        env = gym.wrappers.ClipAction(env)  # a policy clips to -1 and 1 itself, but only where all numbers have bounds
-    if len(space.shape) != 1:
-        flat = Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype)
-        env = gym.wrappers.TransformAction(env, lambda action: action.reshape(space.shape), flat)
-        space = flat
+    own = env.action_space
+    assert isinstance(own, Box)
+    space = Box(own.low.reshape(-1), own.high.reshape(-1), dtype=own.dtype)
+    if len(own.shape) != 1 or not is_bounded(own):
+        # Where all numbers have bounds, a policy clips to -1 and 1 itself.
+        env = gym.wrappers.TransformAction(env, lambda action: np.clip(action.reshape(own.shape), own.low, own.high), space)
     finite = np.isfinite(space.low) & np.isfinite(space.high)
     low, high = np.where(finite, -1.0, space.low), np.where(finite, 1.0, space.high)
     if (low == space.low).all() and (high == space.high).all():
