@@ -179,3 +179,11 @@ def test_evaluations_of_a_deterministic_emulator_start_differently():
         }
         env.close()
         assert (len(starts) > 1) is expected
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v4", "Hopper-v4", "Ant-v5"])
+def test_the_camera_goes_with_the_body(name: str) -> None:
+    env = make(resolve(name), training=False, render=True)
+    model, renderer = env.unwrapped.model, env.unwrapped.mujoco_renderer  # type: ignore[attr-defined]
+    assert model.cam(renderer.camera_id).name == "track"
+    env.close()
