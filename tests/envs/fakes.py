@@ -39,3 +39,15 @@ class Scripted(gym.Env[Any, Any]):
 
     def _frame(self) -> Any:
         return np.full(self.observation_space.shape, 100.0 * self.games + self.elapsed, np.float32)
+
+
+class Unbounded(Scripted):
+    """The same with actions that have no bounds."""
+
+    def __init__(self) -> None:
+        super().__init__(lives=[1, 0])
+        self.action_space = Box(-np.inf, np.inf, (2,), np.float32)  # type: ignore[assignment]
+
+
+if "Unbounded-v0" not in gym.registry:
+    gym.register("Unbounded-v0", entry_point="tests.envs.fakes:Unbounded")
