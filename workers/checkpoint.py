@@ -16,7 +16,7 @@ import torch
 
 from workers.run_folder import reason, replacing, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: vector observations have networks of their own for actor and critic; statistics of returns
 
 _NAME = re.compile(r"checkpoint_(\d{12})\.pt")
 _LEAVES = (type(None), bool, int, float, str, bytes)
@@ -90,7 +90,7 @@ def load(path: Path, *, require_digest: bool = True) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("format_version"), int):
         raise CheckpointError(f"{str(path)!r} was not saved by this program; pass a checkpoint that a run has written.")
-    _refuse_newer(path, state["format_version"])
+    _refuse_other_format(path, state["format_version"])
     return state
 
 
@@ -199,13 +199,14 @@ def _verify(path: Path, data: bytes, *, require_digest: bool) -> None:
             f"The checkpoint {str(path)!r} is damaged (its {len(data)} bytes do not match its sha256); use another one."
         )
     if isinstance(version, int):
-        _refuse_newer(path, version)
+        _refuse_other_format(path, version)
 
 
-def _refuse_newer(path: Path, version: int) -> None:
-    if version > FORMAT_VERSION:
+def _refuse_other_format(path: Path, version: int) -> None:
+    if version != FORMAT_VERSION:
+        age, fix = ("newer", "update the program") if version > FORMAT_VERSION else ("older", "use the version that saved it")
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} has format {version}, newer than this program's {FORMAT_VERSION}; update the program."
+            f"The checkpoint {str(path)!r} has format {version}, {age} than this program's {FORMAT_VERSION}; {fix}."
         )
 
 

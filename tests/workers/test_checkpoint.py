@@ -51,7 +51,11 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded == state | {"format_version": checkpoint.FORMAT_VERSION}
     digest = json.loads(digest_path(path).read_text())
     assert digest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (digest["steps"], digest["bytes"], digest["format_version"]) == (12_000_000, path.stat().st_size, 1)
+    assert (digest["steps"], digest["bytes"], digest["format_version"]) == (
+        12_000_000,
+        path.stat().st_size,
+        checkpoint.FORMAT_VERSION,
+    )
     assert sorted(os.listdir(tmp_path)) == [path.name, path.name + ".json"]
 
 
@@ -133,23 +137,24 @@ class Bomb:
 @pytest.mark.parametrize("write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj))])
 def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, write: Any) -> None:
     path, marker = checkpoint_path(tmp_path, 1), tmp_path / "executed"
-    write({"steps": 1, "format_version": 1, "x": Bomb(marker)}, path)
-    digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "format_version": 1}
+    write({"steps": 1, "format_version": checkpoint.FORMAT_VERSION, "x": Bomb(marker)}, path)
+    digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "format_version": checkpoint.FORMAT_VERSION}
     digest_path(path).write_text(json.dumps(digest))
     with pytest.raises(CheckpointError, match="damaged or holds more"):
         load(path)
     assert not marker.exists()
 
 
-def test_newer_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "new.pt"
+@pytest.mark.parametrize(("version", "fix"), [(99, "newer .* update the program"), (1, "older .* use the version that saved it")])
+def test_other_formats_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, fix: str) -> None:
+    path = tmp_path / "other.pt"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT_VERSION", 99)
+        patch.setattr(checkpoint, "FORMAT_VERSION", version)
         save(path, state_of(1))
-    with pytest.raises(CheckpointError, match="update the program"):
+    with pytest.raises(CheckpointError, match=fix):
         load(path)
     lose_digest(path)
-    with pytest.raises(CheckpointError, match="update the program"):
+    with pytest.raises(CheckpointError, match=fix):
         load(path, require_digest=False)
 
 
