@@ -14,7 +14,9 @@ Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
 
 @dataclass(frozen=True, kw_only=True)
 class AdvantageActorCritic:
-    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)), summed or averaged over the steps.
+    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, summed or averaged over the steps.
+
+    The excess is that of a Gaussian's means over the bounds of actions, see the head; 0 for discrete actions.
 
     Rewards that get rarer shrink A, and a constant β then wins over them. With `entropy_scale` "advantage" β is multiplied by
     the root mean square of the segment's A: the balance that normalised advantages have (Schulman et al. 2017), while segments
@@ -25,6 +27,7 @@ class AdvantageActorCritic:
     gae_lambda: float  # λ; 1 gives the paper's n-step advantage
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
+    bounds_loss_coef: float = 0.0  # c_b
     normalize_advantages: bool = False  # to mean 0 and deviation 1 in each segment
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
@@ -44,6 +47,8 @@ class AdvantageActorCritic:
         entropy = entropies.mean()
         beta = self.entropy_coef * (advantages.square().mean().sqrt() if self.entropy_scale == "advantage" else 1.0)
         loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
+        if self.bounds_loss_coef:
+            loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
         if self.loss_reduction == "sum":
             loss = loss * advantages.numel()
         yield (

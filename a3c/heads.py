@@ -34,6 +34,10 @@ class Categorical(nn.Module):
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropy
 
+    def excess(self, logits: Tensor) -> Tensor:
+        """Zero: no distribution over actions is out of bounds."""
+        return logits.new_zeros(())
+
     def to_environment(self, actions: Tensor) -> Tensor:
         """What the environment is given: the action's number."""
         return actions
@@ -84,6 +88,16 @@ class DiagonalGaussian(nn.Module):
             log_prob = log_prob - 2 * (math.log(2) - actions - nn.functional.softplus(-2 * actions)).sum(-1)
         entropy = total_log_std + (constant + 0.5 * self.num_actions)
         return log_prob, entropy.expand(log_prob.shape)
+
+    def excess(self, policy: Tensor) -> Tensor:
+        """Σ max(|μ| - limit, 0)² [...], as in the bounds loss of rl_games (Makoviichuk and Makoviychuk 2021).
+
+        Far out there the environment does not notice the noise, the policy gradient is chance, and no mean finds back by itself.
+        The limit is 1 for "clip" and 2 for "squash", whose tanh is 0.96 there; without bounds there is no excess.
+        """
+        limit = {"clip": 1.0, "squash": 2.0, None: math.inf}[self.bounds]
+        mean, _ = self._mean_and_log_std(policy)
+        return (mean.abs() - limit).clamp_min(0.0).square().sum(-1)
 
     def to_environment(self, actions: Tensor) -> Tensor:
         """What the environment is given, see `bounds`."""

@@ -14,8 +14,8 @@ from a3c.segment import Segment
 class ProximalPolicyOptimization:
     """Goes over a segment several times; the clip keeps the policy near the one that acted, whoever else has moved it since.
 
-    -min(r A, clip(r, 1-ε, 1+ε) A) + c_v (R - V(s))² - β H(π(·|s)), r = π(a|s) / π_acted(a|s), averaged over a minibatch of
-    whole sequences. Eq. 7 and 9 of the paper.
+    -min(r A, clip(r, 1-ε, 1+ε) A) + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, r = π(a|s) / π_acted(a|s), averaged over a
+    minibatch of whole sequences. Eq. 7 and 9 of the paper; the excess, see the head, is not of the paper.
     """
 
     gamma: float  # γ
@@ -23,6 +23,7 @@ class ProximalPolicyOptimization:
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
     clip_param: float  # ε
+    bounds_loss_coef: float = 0.0  # c_b
     num_epochs: int  # K, passes over the segment
     num_mini_batch: int  # minibatches in a pass; the segment's environments are dealt to them
 
@@ -46,8 +47,11 @@ class ProximalPolicyOptimization:
                 policy_loss = -torch.min(ratio * A, clipped * A).mean()
                 value_loss = (R - values).square().mean()
                 entropy = entropies.mean()
+                loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
+                if self.bounds_loss_coef:
+                    loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
                 yield (
-                    policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy,
+                    loss,
                     {
                         "policy_loss": policy_loss.detach(),
                         "value_loss": value_loss.detach(),

@@ -75,6 +75,9 @@ class Config:
         choices=("constant", "advantage"),
     )
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
+    bounds_loss_coef: float = flag(
+        0.0, "Box actions: weight of the squared distance by which the policy's means leave the bounds", minimum=0.0
+    )
     max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
     clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)

@@ -70,6 +70,7 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
         "gae_lambda": config.gae_lambda,
         "entropy_coef": config.entropy_coef,
         "value_loss_coef": config.value_loss_coef,
+        "bounds_loss_coef": config.bounds_loss_coef,
     }
     if config.algo == "ppo":
         return ProximalPolicyOptimization(

@@ -1,9 +1,12 @@
+import functools
+
 import pytest
 import torch
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.heads import Categorical
+from a3c.heads import Categorical, DiagonalGaussian, Head
 from a3c.model import ActorCritic
+from a3c.ppo import ProximalPolicyOptimization
 from a3c.returns import generalized_advantages
 from a3c.segment import Segment
 from tests.a3c.segments import unrolled
@@ -12,9 +15,10 @@ from tests.a3c.segments import unrolled
 def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     torch.manual_seed(1)
     observations, starts = torch.randn(T, B, 4), torch.rand(T, B) < 0.2
-    state, actions = model.initial_state(B), torch.randint(0, 3, (T, B))
+    state = model.initial_state(B)
     with torch.no_grad():
         policy, values = unrolled(model, observations, state, starts)
+        actions = model.head.sample(policy, model.head.noise((T, B), torch.Generator().manual_seed(1)))
         log_probs, _ = model.head.log_prob_and_entropy(policy, actions)
     terminated = torch.rand(T, B) < 0.2
     truncated = ~terminated & (torch.rand(T, B) < 0.2)
@@ -34,9 +38,9 @@ def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     )
 
 
-def make_model() -> ActorCritic:
+def make_model(head: Head | None = None) -> ActorCritic:
     torch.manual_seed(0)
-    return ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent="lstm", hidden_size=8)
+    return ActorCritic(observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8)
 
 
 @pytest.mark.parametrize("loss_reduction", ["mean", "sum"])
@@ -84,3 +88,21 @@ def test_entropy_can_be_weighed_by_the_advantages():
     ((without, _),) = AdvantageActorCritic(**settings, entropy_coef=0.0).losses(model, segment)
     torch.testing.assert_close(scaled, constant)
     assert abs(float((scaled - without).detach())) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [AdvantageActorCritic, functools.partial(ProximalPolicyOptimization, clip_param=0.1, num_epochs=1, num_mini_batch=1)],
+)
+def test_means_beyond_the_bounds_cost(algorithm):
+    model = make_model(DiagonalGaussian(3, initial_log_std=0.0, state_dependent_std=False, bounds="clip"))
+    with torch.no_grad():
+        model.actor.bias.copy_(torch.tensor([2.0, -1.5, 0.0]))
+    segment = make_segment(model, 9, 2)
+    settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3, "entropy_coef": 0.0}
+    ((with_bounds, _),) = algorithm(**settings, bounds_loss_coef=0.4).losses(model, segment)
+    ((without, _),) = algorithm(**settings).losses(model, segment)
+    policy, _ = model.unroll(segment)
+    squares = [max(abs(mean) - 1, 0) ** 2 for mean in policy.flatten().tolist()]
+    torch.testing.assert_close(float((with_bounds - without).detach()), 0.4 * sum(squares) / 18, rtol=1e-4, atol=1e-6)
+    assert sum(squares) > 1

@@ -96,3 +96,16 @@ def test_what_the_environment_is_given(bounds, expected):
     actions = torch.tensor([-2.0, 0.5, 99.0])
     torch.testing.assert_close(gaussian(3, bounds=bounds).to_environment(actions), torch.tensor(expected))
     assert actions.tolist() == [-2.0, 0.5, 99.0]
+
+
+@pytest.mark.parametrize(("bounds", "expected"), [("clip", [0.25 + 4.0, 0.0]), ("squash", [1.0, 0.0]), (None, [0.0, 0.0])])
+@pytest.mark.parametrize("state_dependent_std", [False, True])
+def test_means_beyond_the_bounds_are_an_excess(bounds, expected, state_dependent_std):
+    head = DiagonalGaussian(2, initial_log_std=0.0, state_dependent_std=state_dependent_std, bounds=bounds)
+    mean = torch.tensor([[1.5, -3.0], [1.0, -0.2]])
+    policy = torch.cat([mean, torch.full((2, 2), 9.0)], dim=-1) if state_dependent_std else mean
+    assert head.excess(policy).tolist() == expected
+
+
+def test_discrete_policies_have_no_excess():
+    assert Categorical(3).excess(torch.full((4, 3), 100.0)).sum() == 0
