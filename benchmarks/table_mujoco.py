@@ -32,6 +32,7 @@ def measure(env_name: str, *, steps: int, seed: int, episodes: int, runs: Path, 
     kept = run / "result.json"
     if not kept.exists():
         flags = ["--env-name", env_name, "--num-env-steps", str(steps), "--eval-interval", "0", "--eval-episodes", "1"]
+        flags += ["--video-interval", "0"]
         trained = train([*flags, *arguments], seed=seed, run=run)
         played = play(run, episodes=episodes)
         kept.write_text(
