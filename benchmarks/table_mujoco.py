@@ -31,8 +31,8 @@ def measure(env_name: str, *, steps: int, seed: int, episodes: int, runs: Path, 
     run = runs / f"{env_name} {steps} s{seed}"
     kept = run / "result.json"
     if not kept.exists():
-        flags = ["--env-name", env_name, "--num-env-steps", str(steps), "--eval-interval", "0", "--eval-episodes", "1"]
-        flags += ["--video-interval", "0"]
+        flags = ["--env-name", env_name, "--num-env-steps", str(steps)]
+        flags += ["--eval-interval", "0", "--eval-episodes", "1", "--video-interval", "0"]
         trained = train([*flags, *arguments], seed=seed, run=run)
         played = play(run, episodes=episodes)
         kept.write_text(

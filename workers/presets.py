@@ -5,7 +5,8 @@ from typing import Any
 
 from envs.ids import ResolvedId
 
-ATARI: dict[str, Any] = {"gae_lambda": 0.95, "entropy_coef": 0.02, "entropy_scale": "advantage"}
+# "lr" is that of one environment a worker, see `preset`.
+ATARI: dict[str, Any] = {"lr": 2.5e-4, "gae_lambda": 0.95, "entropy_coef": 0.02, "entropy_scale": "advantage"}
 ATARI_FRAME: dict[str, Any] = {
     **ATARI,
     "recurrent": "lstm",
@@ -15,6 +16,7 @@ ATARI_FRAME: dict[str, Any] = {
 ATARI_STACK: dict[str, Any] = {**ATARI, "hidden_size": 512}
 # Rewards are not clipped here: without their scale, returns in the hundreds would fill the gradient's whole length.
 VECTOR: dict[str, Any] = {
+    "lr": 5e-4,
     "activation": "tanh",
     "hidden_size": 64,
     "gae_lambda": 0.95,
@@ -24,6 +26,7 @@ VECTOR: dict[str, Any] = {
 # deviation starts low and nothing holds it up; means that leave the bounds must find back. results/ has the comparisons.
 PHYSICS: dict[str, Any] = {
     **VECTOR,
+    "lr": 7.5e-4,
     "envs_per_process": 16,
     "entropy_coef": 0.0,
     "initial_log_std": -1.0,
@@ -69,9 +72,8 @@ def preset(*, name: str, environment: ResolvedId, envs_per_process: int | None) 
     by_observation = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}
     values = PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, VECTOR)
     # The noise of a segment's mean gradient falls with the root of its environments, so the step size may grow with it.
-    base = 5e-4 if values is VECTOR else 7.5e-4 if values is PHYSICS else 2.5e-4
     num_environments = envs_per_process or values.get("envs_per_process", 1)
-    values = values | {"lr": float(f"{base * math.sqrt(num_environments):.2g}")}
+    values = values | {"lr": float(f"{values['lr'] * math.sqrt(num_environments):.2g}")}
     if environment.family == "atari":
         values |= {"num_steps": 10} if num_environments >= MANY_ENVIRONMENTS else {}
         values |= PONG if "Pong" in environment.id else {}
