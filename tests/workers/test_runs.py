@@ -34,11 +34,11 @@ def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
 @pytest.mark.parametrize("flags", [(), ("--squash-actions", "--state-dependent-std"), ("--recurrent", "gru")])
 def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
     base = ("--env-name", "envs.toys:Aim-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
-    learning = ("--lr", "3e-3", "--entropy-coef", "0", "--stop-reward", "9", "--max-seconds", "60")
+    # At the optimum the deviation goes to zero and gradients, which it divides, grow: only a decaying step size stays there.
+    learning = ("--lr", "3e-3", "--use-linear-lr-decay", "--entropy-coef", "0", "--num-env-steps", "120000")
     run = RunningMain(tmp_path / "run", *learning, *flags, base=base)
     assert run.finish(90) == 0, run.text
-    assert "done: reached a training return of" in run.text
-    assert run.status["eval_return_mean"] > 9.3
+    assert run.status["eval_return_mean"] > 9.6
 
 
 def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
