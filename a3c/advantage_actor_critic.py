@@ -1,12 +1,13 @@
 """Asynchronous advantage actor-critic (Mnih et al. 2016, algorithm S3); at a barrier the same file is A2C."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from a3c.model import ActorCritic
-from a3c.returns import normalized
+from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
 
 Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
@@ -19,7 +20,7 @@ class AdvantageActorCritic:
     The excess is that of a Gaussian's means over the bounds of actions, see the head; 0 for discrete actions.
 
     Rewards that get rarer shrink A, and a constant β then wins over them. With `entropy_scale` "advantage" β is multiplied by
-    the root mean square of the segment's A: the balance that normalised advantages have (Schulman et al. 2017), while segments
+    the root mean square of A: the balance that normalised advantages have (Schulman et al. 2017), while segments
     in which nothing happens keep their small gradient.
     """
 
@@ -28,16 +29,16 @@ class AdvantageActorCritic:
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
     bounds_loss_coef: float = 0.0  # c_b
-    normalize_advantages: bool = False  # to mean 0 and deviation 1 in each segment
+    normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 
-    def losses(self, model: ActorCritic, segment: Segment) -> Losses:
+    def losses(self, model: ActorCritic, segment: Segment, average: Average = alone) -> Losses:
         """The segment's loss and, detached, what it is made of (each per step)."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         if self.normalize_advantages:
-            advantages = normalized(advantages)
+            advantages = normalized(advantages, average)
 
         policy, values = model.unroll(segment)
         log_probs, entropies = model.head.log_prob_and_entropy(policy, segment.actions)
@@ -45,7 +46,9 @@ class AdvantageActorCritic:
         policy_loss = -(log_probs * advantages).mean()
         value_loss = (returns - values).square().mean()
         entropy = entropies.mean()
-        beta = self.entropy_coef * (advantages.square().mean().sqrt() if self.entropy_scale == "advantage" else 1.0)
+        beta = self.entropy_coef
+        if self.entropy_scale == "advantage":
+            beta *= math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))
         loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
         if self.bounds_loss_coef:
             loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()

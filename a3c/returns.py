@@ -1,7 +1,12 @@
 """Advantages and value targets."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Average = Callable[[Tensor], Tensor]  # means [K] over all workers that learn from one batch
 
 
 def generalized_advantages(
@@ -28,6 +33,13 @@ def generalized_advantages(
     return advantages
 
 
-def normalized(advantages: Tensor) -> Tensor:
-    """The same with mean 0 and standard deviation 1, or all 0 if they do not differ."""
-    return (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+def alone(values: Tensor) -> Tensor:
+    """The `Average` of who learns from its own steps only."""
+    return values
+
+
+def normalized(advantages: Tensor, average: Average = alone) -> Tensor:
+    """The same with mean 0 and standard deviation 1 over the whole batch, or all 0 if they do not differ."""
+    precise = advantages.double()
+    mean, square = average(torch.stack([precise.mean(), precise.square().mean()])).tolist()
+    return (advantages - mean) / (math.sqrt(max(0.0, square - mean**2)) + 1e-8)

@@ -40,10 +40,29 @@ class Segment:
             gae_lambda=gae_lambda,
         )
 
+    def end_truncated_(self) -> None:
+        """Takes truncated episodes for terminated ones, in place."""
+        self.terminated.logical_or_(self.truncated)
+        self.truncated.zero_()
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network that acted carries a state from step to step."""
+        return self.state.shape[1] > 0
+
+    def flat(self) -> "Segment":
+        """The same steps as one step of T * B environments, without the recording; for networks that carry no state."""
+        assert not self.recurrent
+        steps = {name: value.flatten(0, 1).unsqueeze(0) for name, value in self._columns().items()}
+        return Segment(**steps, state=self.state.new_zeros(self.rewards.numel(), 0))
+
     def of(self, environments: Tensor) -> "Segment":
         """The steps of some environments, by their numbers; without the recording."""
-        columns = {name: value[:, environments] for name, value in vars(self).items() if name not in ("state", "recording")}
+        columns = {name: value[:, environments] for name, value in self._columns().items()}
         return Segment(**columns, state=self.state[environments])
+
+    def _columns(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if name not in ("state", "recording")}
 
     def __post_init__(self) -> None:
         T, B = self.rewards.shape

@@ -84,6 +84,7 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         stopwatch.around(trainer._exchange, "pull", "pull")
         stopwatch.around(trainer._exchange, "push", "push")
         began: dict[str, float] = {}
+        prepared = trainer._finished
 
         def finished() -> bool:
             now = time.monotonic()
@@ -92,8 +93,8 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
             elif "real" not in began and now - began["warm-up"] > WARM_UP:
                 began["real"] = now
                 stopwatch.seconds.clear()
-                began["cpu"], began["steps"], began["updates"] = time.thread_time(), row("steps"), row("updates")
-            return "real" in began and now - began["real"] > seconds
+                began["cpu"], began["steps"], began["updates"] = time.thread_time(), row("steps"), row("contributions")
+            return prepared() or ("real" in began and now - began["real"] > seconds)
 
         def row(name: str) -> float:
             return float(task.memory.progress.column(name)[task.worker])
@@ -102,7 +103,7 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         trainer.run()
         cpu = time.thread_time() - began["cpu"]
         stopwatch.seconds["bookkeeping"] = cpu - sum(stopwatch.seconds.values())
-        pipe.send((row("steps") - began["steps"], row("updates") - began["updates"], dict(stopwatch.seconds)))
+        pipe.send((row("steps") - began["steps"], row("contributions") - began["updates"], dict(stopwatch.seconds)))
 
 
 def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from envs.state import load_state, save_state
 
 Finished = list[tuple[float, int]]
 
@@ -62,6 +65,19 @@ class EnvironmentBatch:
             self.terminated[i] = terminated
             self.truncated[i] = truncated and not terminated
         return final_observations, finished
+
+    def state(self) -> dict[str, Any]:
+        """What will happen next depends on this and on the actions. Unsaveable."""
+        return {
+            "environments": [save_state(env) for env in self._environments],
+            "observations": torch.from_numpy(self.observations.copy()),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken, with as many environments made in the same way."""
+        for env, saved in zip(self._environments, state["environments"], strict=True):
+            load_state(env, saved)
+        self.observations[:] = state["observations"].numpy()
 
     def close(self) -> None:
         """Close every environment."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -85,16 +86,27 @@ class RewardScale:
         self._returns, self._row, self._gamma = returns, row, gamma
         self._sums = np.zeros(size)
 
-    def apply(self, rewards: NDArray[np.float32], *, ended: NDArray[np.bool_]) -> None:
-        """Scales rewards [T, B] in place; `ended` [T, B] says after which steps an episode was over."""
+    def update(self, rewards: NDArray[np.float32], *, ended: NDArray[np.bool_]) -> None:
+        """Adds rewards [T, B] to the statistics; `ended` [T, B] says after which steps an episode was over."""
         sums = np.empty(rewards.shape)
         for t, reward in enumerate(rewards):
             np.add(self._gamma * self._sums, reward, out=sums[t])
             self._sums = np.where(ended[t], 0.0, sums[t])
         self._sums[~np.isfinite(self._sums)] = 0.0
         self._returns.update(self._row, sums)
+
+    def apply(self, rewards: NDArray[np.float32]) -> None:
+        """Scales rewards [T, B] in place."""
         _, _, std = self._returns.merged()
         rewards /= std
+
+    def state(self) -> dict[str, Any]:
+        """The sums of the episodes that go on."""
+        return {"sums": torch.from_numpy(self._sums.copy())}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        self._sums = state["sums"].numpy()
 
 
 def _moments(batch: NDArray[Any], size: int) -> tuple[float, Floats, Floats]:

@@ -1,12 +1,53 @@
 """Exchanges: when a worker's contribution acts on the shared parameters."""
 
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Protocol
+
+import torch
 from torch import Tensor
 
+from shared_optim.flat import clip_norm_
+from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import SharedOptimizer
+
+AVERAGED_AT_MOST = 4  # numbers in one call of `average`
+PATIENT_LOOKS = 2000  # looks at the others' rows, a few milliseconds, before a waiting worker sleeps between two
+NAP = 1e-4  # seconds
+_give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+class Exchange(Protocol):
+    """What a worker does with its gradient, and what it knows of the others."""
+
+    asynchronous: bool  # whether each contribution acts alone, and others may have moved the parameters since the last pull
+    catching_up: bool  # whether it repeats what a worker that died had done
+
+    def pull(self, local: Tensor) -> None:
+        """Copies the shared parameters into a local vector [P]."""
+
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
+        """Contributes a gradient [P]; returns the norm, before clipping, of what was applied. One not finite is not."""
+
+    def average(self, values: Tensor) -> Tensor:
+        """Means [K] over the workers whose contributions act together, float64."""
+
+    def meet(self) -> None:
+        """Returns when all workers whose contributions act together have called it."""
+
+    def begin_round(self) -> None:
+        """Says that all calls until now belong to segments that are done."""
 
 
 class Hogwild:
     """A contribution acts at once; nobody waits and nothing is locked (Niu et al. 2011)."""
+
+    asynchronous, catching_up = True, False
 
     def __init__(self, *, parameters: Tensor, optimizer: SharedOptimizer) -> None:
         """`parameters`: the shared vector [P] that `optimizer` moves."""
@@ -16,6 +57,133 @@ class Hogwild:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float) -> None:
-        """Applies a gradient [P] to the shared parameters."""
-        self._optimizer.step(gradient, learning_rate=learning_rate)
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
+        """Clips a gradient [P] and applies it to the shared parameters; returns its norm before."""
+        norm = clip_norm_(gradient, max_norm)
+        if math.isfinite(norm):
+            self._optimizer.step(gradient, learning_rate=learning_rate)
+        return norm
+
+    def average(self, values: Tensor) -> Tensor:
+        """The values themselves: a contribution acts alone."""
+        return values.double()
+
+    def meet(self) -> None:
+        """Nobody waits."""
+
+    def begin_round(self) -> None:
+        """Nothing is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarrierMemory:
+    """What W workers write so that their contributions act together; a row each, with one writer."""
+
+    gradients: SharedTensor  # [W, P] float32
+    mean: SharedTensor  # [P] float32, a slice each
+    numbers: SharedTensor  # [2, W, AVERAGED_AT_MOST] float64
+    square_sums: SharedTensor  # [W] float64, of each one's slice of the mean
+    arrivals: SharedTensor  # [W] int64: at how many meetings it has arrived
+    rounds: SharedTensor  # [W] int64: at how many when its present segment began
+
+    @classmethod
+    def create(cls, num_workers: int, num_parameters: int, *, context: BaseContext) -> "BarrierMemory":
+        """All zero. OSError if there is no room for it."""
+        W, P = num_workers, num_parameters
+        return cls(
+            gradients=SharedTensor(W, P, dtype=torch.float32, context=context),
+            mean=SharedTensor(P, dtype=torch.float32, context=context),
+            numbers=SharedTensor(2, W, AVERAGED_AT_MOST, dtype=torch.float64, context=context),
+            square_sums=SharedTensor(W, dtype=torch.float64, context=context),
+            arrivals=SharedTensor(W, dtype=torch.int64, context=context),
+            rounds=SharedTensor(W, dtype=torch.int64, context=context),
+        )
+
+
+class Barrier:
+    """Contributions act together: one step with the mean gradient of W workers, the same numbers on every run.
+
+    Nothing is locked. Each worker counts in its row the meetings at which it has arrived, and waits until everybody's count
+    is as high. A worker that dies is replaced by one that starts the segment anew: meetings at which its predecessor had arrived
+    cost it nothing, and at the next one it is the one that the others wait for.
+    """
+
+    asynchronous = False
+
+    def __init__(
+        self, *, memory: BarrierMemory, worker: int, parameters: Tensor, optimizer: SharedOptimizer, beat: Callable[[], None]
+    ) -> None:
+        """`parameters` [P], which `optimizer` moves; `beat` is called while waiting."""
+        self._worker, self._parameters, self._optimizer, self._beat = worker, parameters, optimizer, beat
+        self._gradients, self._mean = memory.gradients.tensor, memory.mean.tensor
+        self._numbers, self._square_sums = memory.numbers.tensor, memory.square_sums.tensor
+        self._arrivals, self._rounds = memory.arrivals.tensor.numpy(), memory.rounds.tensor.numpy()
+        self._position = int(self._rounds[worker])
+        W, P = self._gradients.shape
+        self._slice = slice(P * worker // W, P * (worker + 1) // W)
+        self._fence = threading.Lock()
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether the next meeting is one at which the predecessor had arrived."""
+        return self._position < self._arrivals[self._worker]
+
+    def pull(self, local: Tensor) -> None:
+        """Copies the shared parameters into a local vector [P]."""
+        local.copy_(self._parameters)
+
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
+        """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped."""
+        self._meet(lambda: self._gradients[self._worker].copy_(gradient))
+        self._meet(self._average_own_slice)
+        norm = math.sqrt(float(self._square_sums.sum()))
+        self._meet(lambda: self._step(norm, learning_rate, max_norm))
+        return norm
+
+    def average(self, values: Tensor) -> Tensor:
+        """Means [K] over all workers, float64, the same bits for each of them."""
+        if self.catching_up:  # what was said at that meeting is gone
+            self._meet(lambda: None)
+            return values.double()
+        K = values.shape[0]
+        # Who is ahead writes the next numbers while others read these, and can't be ahead by two.
+        numbers = self._numbers[self._position % 2]
+        self._meet(lambda: numbers[self._worker, :K].copy_(values))
+        return numbers[:, :K].mean(0)
+
+    def meet(self) -> None:
+        """Returns when all workers have called it as often."""
+        self._meet(lambda: None)
+
+    def begin_round(self) -> None:
+        """A replacement will start here."""
+        self._rounds[self._worker] = self._position
+
+    def _meet(self, contribute: Callable[[], object]) -> None:
+        if not self.catching_up:
+            contribute()
+            with self._fence:  # what was written is seen before the arrival, on processors that reorder writes, too
+                pass
+            self._arrivals[self._worker] = self._position + 1
+        self._position += 1
+        looks = 0
+        while self._arrivals.min() < self._position:
+            looks += 1
+            if looks < PATIENT_LOOKS:
+                _give_way()
+            else:
+                self._beat()
+                time.sleep(NAP)
+        with self._fence:
+            pass
+
+    def _average_own_slice(self) -> None:
+        mean = self._mean[self._slice]
+        torch.mean(self._gradients[:, self._slice], 0, out=mean)
+        self._square_sums[self._worker] = mean.double().square().sum()
+
+    def _step(self, norm: float, learning_rate: float, max_norm: float) -> None:
+        if self._worker == 0 and math.isfinite(norm):
+            if norm > max_norm:
+                self._mean.mul_(max_norm / norm)
+            self._optimizer.step(self._mean, learning_rate=learning_rate)

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,22 @@ class Actor:
             segment.next_values[t, b] = value
         self._row.add("steps", T * B)
         return segment
+
+    def state(self) -> dict[str, Any]:
+        """What the next segment depends on, the parameters apart. Unsaveable."""
+        return {
+            "environments": self._environments.state(),
+            "recurrent": self._state.clone(),
+            "starts": torch.from_numpy(self._starts.copy()),
+            "random": self._generator.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        self._environments.load_state(state["environments"])
+        self._state.copy_(state["recurrent"])
+        self._starts = state["starts"].numpy()
+        self._generator.set_state(state["random"])
 
     def _clear_state_at_starts(self) -> None:
         if self._starts.any():

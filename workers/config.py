@@ -25,7 +25,12 @@ class Config:
     """Everything a run can be told. Field `x_y` is flag `--x-y`; the metadata says how the parser takes it."""
 
     env_name: str = flag("Pong-v0", "environment id, or module:Id for one of your own", aliases=("--env",), group="run")
-    algo: str = flag("a3c", "algorithm", choices=("a3c", "ppo"))
+    algo: str = flag("a3c", "algorithm", choices=("a3c", "a2c", "ppo"))
+    exchange: str = flag(
+        "hogwild",
+        "when gradients act: hogwild: each at once, nobody waits; barrier: the mean of all workers', when all have met",
+        choices=("hogwild", "barrier"),
+    )
     preset: str = flag(
         "auto",
         "auto: what works best here for the environment's family; classic: pytorch-a3c's settings; none: the plain defaults",
@@ -67,11 +72,14 @@ class Config:
     )
     gamma: float = flag(0.99, "discount", minimum=0.0, maximum=1.0)
     gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
-    normalize_advantages: bool = flag(False, "a3c: give a segment's advantages mean 0 and deviation 1, as ppo always does")
+    use_proper_time_limits: bool = flag(
+        True, "take episodes that a time limit cut for unfinished (bootstrap them); with no-, for ended"
+    )
+    normalize_advantages: bool = flag(False, "a3c, a2c: give advantages mean 0 and deviation 1, as ppo always does")
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
     entropy_scale: str = flag(
         "constant",
-        "a3c: advantage multiplies --entropy-coef by the root mean square of a segment's advantages",
+        "a3c, a2c: advantage multiplies --entropy-coef by the root mean square of the advantages",
         choices=("constant", "advantage"),
     )
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
@@ -82,7 +90,9 @@ class Config:
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
     clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)
     ppo_epoch: int = flag(2, "ppo: passes over a segment", minimum=1)
-    num_mini_batch: int = flag(1, "ppo: minibatches in a pass, of whole sequences", minimum=1)
+    num_mini_batch: int = flag(1, "ppo: minibatches in a pass; of whole sequences if the network is recurrent", minimum=1)
+    use_clipped_value_loss: bool = flag(False, "ppo: clip the values' change by --clip-param, too")
+    target_kl: float | None = flag(None, "ppo: end the passes where the policy has moved this far", minimum=0.0)
     optimizer: str = flag(
         "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
     )

@@ -16,6 +16,13 @@ FIELDS: dict[str, Any] = {field.name: field for field in dataclasses.fields(Conf
 TYPES = typing.get_type_hints(Config)
 
 
+# What pytorch-a2c-ppo-acktr says in words of its own.
+SHORTHANDS = {
+    "--use-gae": "--gae-lambda 0.95 unless that flag says otherwise; with no-, the n-step return: --gae-lambda 1",
+    "--recurrent-policy": "--recurrent gru unless that flag says otherwise; with no-, --recurrent none",
+}
+
+
 class UsageError(Exception):
     """A mistake on the command line, in one sentence."""
 
@@ -105,6 +112,8 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
             if metadata.get("repeated"):
                 options["nargs"] = metadata.get("count", "+")
         group.add_argument(*names, **options)
+    for name, text in SHORTHANDS.items():
+        groups["algorithm"].add_argument(name, action=argparse.BooleanOptionalAction, help=text)
     return parser
 
 
@@ -117,6 +126,7 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         _print_help(arguments)
     namespace = vars(build_parser({}).parse_args(arguments))
     typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
+    _write_out(typed)
     from envs.ids import resolve
 
     named = {name: field.default for name, field in FIELDS.items()} | (resumed or {}) | typed
@@ -128,17 +138,38 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     )
     if resumed is None:
         origin = "preset"
-        below = preset(name=named["preset"], environment=environment, envs_per_process=typed.get("envs_per_process"))
+        below = preset(name=named["preset"], algo=named["algo"], environment=environment, typed=typed)
     else:
         origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
     config = Config(**{**below, **typed})
-    if config.algo == "ppo" and config.num_mini_batch > config.envs_per_process:
-        raise UsageError(
-            f"--num-mini-batch {config.num_mini_batch} needs as many environments a worker, for a minibatch is made of whole "
-            f"sequences; --envs-per-process is {config.envs_per_process}"
-        )
+    _check_minibatches(config)
     return CommandLine(config=config, environment=environment, origins=origins)
+
+
+def _check_minibatches(config: Config) -> None:
+    if config.algo != "ppo":
+        return
+    recurrent = config.recurrent != "none"
+    pieces = config.envs_per_process * (1 if recurrent else config.num_steps)
+    if config.num_mini_batch > pieces:
+        what = "sequences, one an environment" if recurrent else "steps"
+        raise UsageError(
+            f"--num-mini-batch {config.num_mini_batch} is more than the {pieces} {what}, that a worker's segment has; "
+            f"use at most {pieces}, or more {'--envs-per-process' if recurrent else '--num-steps'}"
+        )
+
+
+def _write_out(typed: dict[str, Any]) -> None:
+    """Puts what shorthands stand for in their place."""
+    for shorthand, name, on, off in (("use_gae", "gae_lambda", 0.95, 1.0), ("recurrent_policy", "recurrent", "gru", "none")):
+        chosen = typed.pop(shorthand, None)
+        if chosen is None:
+            continue
+        if not chosen and typed.get(name, off) != off:
+            flags = f"--no-{shorthand} and --{name} {typed[name]}".replace("_", "-")
+            raise UsageError(f"{flags} contradict each other; leave one out")
+        typed.setdefault(name, on if chosen else off)
 
 
 def _print_help(arguments: Sequence[str]) -> NoReturn:

@@ -35,6 +35,7 @@ class Child:
 
     def __init__(self, *, target: Callable[..., None], task: Any, name: str, context: BaseContext) -> None:
         self.name = name
+        self.last_words = ""  # the traceback that it sent before it died
         self.pipe, theirs = context.Pipe()
         self.process: Any = context.Process(target=target, args=(task, theirs), name=name, daemon=True)  # type: ignore[attr-defined]
         with deaf_children():
@@ -83,13 +84,15 @@ class WorkerPool:
         timeout: float,
         max_restarts: int,
         tell: Callable[[str, str], None],
+        receive: Callable[[int, Any], None],
     ) -> None:
         """`start(worker, restarts)` starts one; `heartbeats()` gives monotonic ns [N], 0 before the first step.
 
-        `tell(line, details)` is called for each failure with one line and the traceback, if there is one.
+        `tell(line, details)` is called for each failure with one line and the traceback, if there is one;
+        `receive(worker, message)` for whatever else a worker sends.
         """
         self._start, self._heartbeats, self._timeout = start, heartbeats, timeout
-        self._max_restarts, self._tell = max_restarts, tell
+        self._max_restarts, self._tell, self._receive = max_restarts, tell, receive
         self.restarts = 0
         self.children: list[Child] = []
 
@@ -111,8 +114,11 @@ class WorkerPool:
         return sum(heartbeat / 1e9 > child.started for child, heartbeat in zip(self.children, self._heartbeats(), strict=True))
 
     def wait(self, seconds: float, pipes: list[Connection]) -> None:
-        """Sleeps until a worker ends or one of `pipes` has news, at most `seconds`."""
-        wait([*(child.process.sentinel for child in self.children), *pipes], seconds)
+        """Sleeps until a worker ends, sends something, or one of `pipes` has news, at most `seconds`."""
+        workers = [item for child in self.children for item in (child.process.sentinel, child.pipe)]
+        wait([*workers, *pipes], seconds)
+        for worker, child in enumerate(self.children):
+            self._listen(worker, child)
 
     def check(self) -> None:
         """Replaces what died or hangs; exit code 0 means that the run is over. TooManyFailures, NothingWorks."""
@@ -133,9 +139,17 @@ class WorkerPool:
                 reason = f"no step for {self._timeout:g} s"
                 self._replace(worker, reason, took_a_step=heartbeats[worker] / 1e9 > child.started)
 
+    def _listen(self, worker: int, child: Child) -> None:
+        for message in child.messages():
+            if isinstance(message, str):
+                child.last_words += message
+            else:
+                self._receive(worker, message)
+
     def _replace(self, worker: int, reason: str, *, took_a_step: bool) -> None:
         child = self.children[worker]
-        details = "".join(str(message) for message in child.messages())
+        self._listen(worker, child)
+        details = child.last_words
         last_line = details.strip().splitlines()[-1:] or [""]
         cause = f"{reason}: {last_line[0]}" if last_line[0] else reason
         child.end(patience=0)
@@ -153,5 +167,9 @@ class WorkerPool:
     def end(self, *, patience: float) -> None:
         """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed."""
         deadline = time.monotonic() + patience
-        for child in self.children:
+        while time.monotonic() < deadline and any(child.process.is_alive() for child in self.children):
+            self.wait(min(0.05, patience), [])
+        for worker, child in enumerate(self.children):
+            with contextlib.suppress(ValueError):  # its pipe may be closed
+                self._listen(worker, child)
             child.end(patience=max(0.0, deadline - time.monotonic()))

@@ -1,11 +1,21 @@
 """What works for a family of environments; explicit flags lie above it. `results/` has what was measured with it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from envs.ids import ResolvedId
+from workers.config import Config
+from workers.process import cores
 
-# "lr" is that of one environment a worker, see `preset`.
+# What an algorithm is here, whatever the preset.
+RECIPES: dict[str, dict[str, Any]] = {
+    "a3c": {"exchange": "hogwild"},
+    "a2c": {"exchange": "barrier"},
+    "ppo": {"exchange": "barrier"},
+}
+
+# "lr" is that of one environment in a batch, see `_actor_critic`.
 ATARI: dict[str, Any] = {"lr": 2.5e-4, "gae_lambda": 0.95, "entropy_coef": 0.02, "entropy_scale": "advantage"}
 ATARI_FRAME: dict[str, Any] = {
     **ATARI,
@@ -60,23 +70,84 @@ PONG: dict[str, Any] = {"gamma": 0.98}
 MANY_ENVIRONMENTS = 8  # from here on a shorter segment is a batch that is large enough, and more updates are worth more
 
 
-def preset(*, name: str, environment: ResolvedId, envs_per_process: int | None) -> dict[str, Any]:
-    """The values that preset `name` gives to fields of the configuration: of the family, of the game, of the batch.
+# PPO as its paper has it, for Atari and for bodies: sizes of all workers' batch together, see `_ppo`.
+PPO: dict[str, Any] = {"gae_lambda": 0.95, "use_linear_lr_decay": True}
+PPO_ATARI: dict[str, Any] = {**PPO, "lr": 2.5e-4, "clip_param": 0.1, "ppo_epoch": 4, "num_mini_batch": 4}
+PPO_FRAME: dict[str, Any] = {"recurrent": "lstm", "hidden_size": 256}
+PPO_STACK: dict[str, Any] = {"hidden_size": 512}
+PPO_VECTOR: dict[str, Any] = {
+    **PPO,
+    "lr": 1e-3,
+    "activation": "tanh",
+    "hidden_size": 64,
+    "ppo_epoch": 10,
+    "num_mini_batch": 4,
+}
+PPO_PHYSICS: dict[str, Any] = {
+    **PPO_VECTOR,
+    "lr": 3e-4,
+    "num_mini_batch": 32,
+    "entropy_coef": 0.0,
+    "initial_log_std": 0.0,
+    "scale_rewards": True,
+}
+PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128)}  # environments of all workers, steps of each
+PPO_BODIES: dict[str, dict[str, Any]] = {"Swimmer": {"gamma": 0.9999}, "Reacher": {"gamma": 0.95}}
 
-    `envs_per_process`: what was typed, or None.
+
+def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that preset `name` gives to fields of the configuration: of the algorithm, the family, the game, the batch.
+
+    `typed`: the fields that flags give; those of the batch decide what suits it.
     """
+    recipe = RECIPES[algo]
     if name == "none":
-        return {}
+        return recipe
     if name == "classic":
-        return CLASSIC
+        return recipe | CLASSIC
+    return recipe | (_ppo if algo == "ppo" else _actor_critic)(environment, recipe | typed)
+
+
+def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     by_observation = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}
     values = PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, VECTOR)
-    # The noise of a segment's mean gradient falls with the root of its environments, so the step size may grow with it.
-    num_environments = envs_per_process or values.get("envs_per_process", 1)
-    values = values | {"lr": float(f"{values['lr'] * math.sqrt(num_environments):.2g}")}
+    # The noise of a batch's mean gradient falls with the root of its environments, so the step size may grow with it.
+    num_environments = _environments_per_process(typed, values)
+    in_batch = num_environments * (_num_processes(typed) if typed["exchange"] == "barrier" else 1)
+    values = values | {"lr": float(f"{values['lr'] * math.sqrt(in_batch):.2g}")}
     if environment.family == "atari":
-        values |= {"num_steps": 10} if num_environments >= MANY_ENVIRONMENTS else {}
+        values |= {"num_steps": 10} if in_batch >= MANY_ENVIRONMENTS else {}
         values |= PONG if "Pong" in environment.id else {}
     if environment.family == "physics":
-        values |= BODIES.get(environment.id.split("-")[0], {})
+        values |= BODIES.get(_body(environment), {})
     return values
+
+
+def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
+    if environment.family == "atari":
+        values = PPO_ATARI | {"frame42": PPO_FRAME, "stack84": PPO_STACK}.get(environment.observation, {})
+    else:
+        values = PPO_PHYSICS if environment.family == "physics" else PPO_VECTOR
+    num_environments, num_steps = PPO_BATCHES.get(environment.family, (8, 32))
+    workers = _num_processes(typed) if typed["exchange"] == "barrier" else 1
+    # Who types long segments wants them of few environments, and the other way round.
+    per_worker = num_environments * num_steps / workers
+    most = max(1, num_environments // workers)
+    B = typed.get("envs_per_process") or max(1, min(most, int(per_worker / typed.get("num_steps", num_steps))))
+    values = values | {"envs_per_process": B, "num_steps": max(1, int(per_worker / B))}
+    if "recurrent" in values:
+        values |= {"num_mini_batch": min(values["num_mini_batch"], B)}
+    return values | (PPO_BODIES.get(_body(environment), {}) if environment.family == "physics" else {})
+
+
+def _environments_per_process(typed: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+    number: int = typed.get("envs_per_process") or values.get("envs_per_process", Config.envs_per_process)
+    return number
+
+
+def _num_processes(typed: Mapping[str, Any]) -> int:
+    return typed.get("num_processes", Config.num_processes) or cores()
+
+
+def _body(environment: ResolvedId) -> str:
+    return environment.id.split("-")[0]

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from shared_optim.memory import SharedTensor
 
 COUNTERS = (
-    *("steps", "updates", "episodes", "segments", "dropped_gradients", "heartbeat"),
+    *("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients", "heartbeat"),
     *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
 )
-CONTROL = ("stop", "window", "tester_heartbeat")
+CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
 SUMS = (
     *("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate"),
-    *("pull_seconds", "push_seconds"),
+    *("approx_kl", "clip_fraction", "pull_seconds", "push_seconds"),
 )
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 
 
 class ProgressTable:
-    """Counters [N, C] int64, sums over updates [N, S] float64 and the last episodes [N, K, 3] of N workers.
+    """Counters [N, C] int64, sums over contributions [N, S] float64 and the last episodes [N, K, 3] of N workers.
 
     A number is 8 bytes, written at once. A reader may see a counter a step older than its neighbour, never half a number.
     """
@@ -45,7 +45,7 @@ class ProgressTable:
 
     @cached_property
     def sums(self) -> NDArray[np.float64]:
-        """[N, S], columns as in SUMS; divide differences by differences of `updates`."""
+        """[N, S], columns as in SUMS; divide differences by differences of `contributions`."""
         return self._sums.tensor.numpy()
 
     @cached_property
@@ -74,6 +74,15 @@ class ProgressTable:
     def stopping(self) -> bool:
         """Whether `stop` was called."""
         return bool(self.control[CONTROL.index("stop")])
+
+    def ask_for_reports(self) -> None:
+        """Asks workers at a barrier for what an exact resume needs."""
+        self.control[CONTROL.index("reports_wanted")] += 1
+
+    @property
+    def reports_wanted(self) -> int:
+        """How often `ask_for_reports` was called."""
+        return int(self.control[CONTROL.index("reports_wanted")])
 
     @property
     def window(self) -> int:
@@ -129,8 +138,8 @@ class WorkerRow:
         """Raises a counter."""
         self._counters[COUNTERS.index(name)] += amount
 
-    def update(self, statistics: dict[str, float], *, policy_lag: int) -> None:
-        """Counts an update, with what it was made of."""
+    def contribution(self, statistics: dict[str, float], *, policy_lag: int, updates: int) -> None:
+        """Counts a contribution, with what it was made of; `updates`: 0 where another worker counts the optimizer's step."""
         for name, value in statistics.items():
             self._sums[SUMS.index(name)] += value
         self.add("policy_lag_sum", policy_lag)
@@ -138,7 +147,8 @@ class WorkerRow:
         if self._counters[window] != self._table.window:
             self._counters[window], self._counters[worst] = self._table.window, 0
         self._counters[worst] = max(self._counters[worst], policy_lag)
-        self.add("updates", 1)
+        self.add("contributions", 1)
+        self.add("updates", updates)
 
     def episode(self, *, return_: float, length: int, seconds: float) -> None:
         """Files an ended episode; the count is raised last, so that a reader never meets a half-written one."""

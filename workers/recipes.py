@@ -1,5 +1,7 @@
 """Recipes: a row names an algorithm, a shared optimizer and an exchange; here the configuration stops."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +11,7 @@ from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical, DiagonalGaussian, Head
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
-from shared_optim.exchange import Hogwild
+from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
 
@@ -78,6 +80,8 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
             clip_param=config.clip_param,
             num_epochs=config.ppo_epoch,
             num_mini_batch=config.num_mini_batch,
+            clip_values=config.use_clipped_value_loss,
+            target_kl=math.inf if config.target_kl is None else config.target_kl,
         )
     return AdvantageActorCritic(
         **common,
@@ -92,11 +96,22 @@ def optimizer_statistics_size(config: Config, num_parameters: int) -> int:
     return statistics_size(config.optimizer, num_parameters, amsgrad=config.amsgrad)
 
 
-def build_exchange(config: Config, *, parameters: Tensor, statistics: Tensor) -> Hogwild:
+def build_exchange(
+    config: Config,
+    *,
+    parameters: Tensor,
+    statistics: Tensor,
+    barrier: BarrierMemory | None,
+    worker: int,
+    beat: Callable[[], None],
+) -> Exchange:
     """The exchange over shared parameters; with --no-shared the statistics stay this process's own."""
     if config.no_shared:
         statistics = torch.zeros_like(statistics)
-    return Hogwild(parameters=parameters, optimizer=_build_optimizer(config, parameters, statistics))
+    optimizer = _build_optimizer(config, parameters, statistics)
+    if barrier is None:
+        return Hogwild(parameters=parameters, optimizer=optimizer)
+    return Barrier(memory=barrier, worker=worker, parameters=parameters, optimizer=optimizer, beat=beat)
 
 
 def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> SharedOptimizer:

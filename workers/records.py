@@ -25,6 +25,7 @@ Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
 METRICS = (
     *("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps", "time/time_elapsed"),
     *("train/n_updates", "train/policy_loss", "train/value_loss", "train/entropy_loss"),
+    *("train/approx_kl", "train/clip_fraction"),
     *("train/explained_variance", "train/grad_norm", "train/learning_rate", "eval/mean_reward", "eval/mean_ep_length"),
     *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec"),
     *("async/pull_ms", "async/push_ms", "async/dropped_nonfinite"),

@@ -81,10 +81,10 @@ class Reporter:
         """A row of metrics over the updates since the last row; None if there were none."""
         totals = self._totals()
         change = {name: totals[name] - self._row_totals[name] for name in totals}
-        if change["updates"] <= 0:
+        if change["contributions"] <= 0:
             return None
         self._row_totals = totals
-        mean = {name: change[name] / change["updates"] for name in (*SUMS, "policy_lag_sum")}
+        mean = {name: change[name] / change["contributions"] for name in (*SUMS, "policy_lag_sum")}
         self.lag_mean = mean["policy_lag_sum"]
         variance = mean["return_square_mean"] - mean["return_mean"] ** 2
         steps_per_second, updates_per_second = self.rates()
@@ -100,6 +100,8 @@ class Reporter:
             "train/value_loss": mean["value_loss"],
             "train/entropy_loss": -mean["entropy"],
             "train/explained_variance": 1 - mean["value_loss"] / variance if variance > 0 else None,
+            "train/approx_kl": mean["approx_kl"] or None,  # PPO alone tells it
+            "train/clip_fraction": mean["clip_fraction"] or None,
             "train/grad_norm": mean["grad_norm"],
             "train/learning_rate": mean["learning_rate"],
             "async/policy_lag_mean": self.lag_mean,
@@ -114,7 +116,8 @@ class Reporter:
 
     def _totals(self) -> dict[str, float]:
         sums = self._progress.sums.sum(axis=0)
-        counters = {name: float(self._progress.total(name)) for name in ("updates", "policy_lag_sum", "dropped_gradients")}
+        names = ("contributions", "updates", "policy_lag_sum", "dropped_gradients")
+        counters = {name: float(self._progress.total(name)) for name in names}
         return counters | dict(zip(SUMS, sums.tolist(), strict=True))
 
     def status(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from envs.actions import is_bounded
 from envs.ids import EnvironmentProblem, ResolvedId
 from envs.make import check_spaces, make
 from envs.normaliser import SharedNormaliser
+from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
 from shared_optim.memory import SharedTensor
 from workers import checkpoint
@@ -23,9 +24,10 @@ from workers.provenance import git_commit, versions
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
 from workers.run_folder import RunFolder
 from workers.snapshot import normaliser_state, policy_state
-from workers.trainer import SharedMemory
+from workers.exact import SharedMemory, pack
 
-CARRIED_COUNTERS = ("steps", "updates", "episodes", "segments", "dropped_gradients")
+ROWS = ("normaliser", "returns", "counters")
+CARRIED_COUNTERS = ("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients")
 
 
 def look_at(environment: ResolvedId, config: Config) -> Spaces:
@@ -74,6 +76,9 @@ class Run:
             ),
             returns=SharedTensor(config.num_processes, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
             progress=ProgressTable(config.num_processes, context=context),
+            barrier=BarrierMemory.create(config.num_processes, self.num_parameters, context=context)
+            if config.exchange == "barrier"
+            else None,
         )
         # The model's parameters are from here on views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
@@ -82,6 +87,7 @@ class Run:
         self.sittings, self.elapsed, self.start_steps, self.start_updates = 0, 0.0, 0, 0
         self.recent: list[tuple[float, int]] = []
         self.best_mean, self.evaluated_episodes = -np.inf, 0
+        self.worker_states: list[bytes] = []
         if state is not None:
             self._take_up(state)
 
@@ -93,10 +99,18 @@ class Run:
             if saved.shape != mine.shape:
                 raise ValueError(f"the checkpoint's {name} has another size; leave out the flags that change it")
             mine.copy_(saved)
-        for normaliser, saved in ((self.normaliser, state["normaliser"]), (self.returns, state["returns"])):
-            normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
-        for name in CARRIED_COUNTERS:
-            self.memory.progress.column(name)[0] = state["counters"][name]
+        rows = {"normaliser": self.memory.normaliser, "returns": self.memory.returns}
+        self.worker_states = self._states_that_fit(state)
+        if self.worker_states:
+            for name, shared in rows.items():
+                shared.tensor.copy_(state["rows"][name])
+            self.memory.progress.counters[:] = state["rows"]["counters"].numpy()
+        else:
+            for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
+                saved = state[name]
+                normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
+            for name in CARRIED_COUNTERS:
+                self.memory.progress.column(name)[0] = state["counters"][name]
         self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
         self.start_updates = state["counters"]["updates"]
         self.recent = [(return_, length) for return_, length in state["recent"]]
@@ -105,31 +119,50 @@ class Run:
         with contextlib.suppress(checkpoint.CheckpointError):
             self.best_mean = max(self.best_mean, checkpoint.load(self.folder.best)["mean"])
 
+    def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
+        """What each worker goes on with exactly; empty where as many workers and environments, or their states, are missing."""
+        saved, config = state.get("workers"), self.config
+        before = (state["config"]["num_processes"], state["config"]["envs_per_process"])
+        if config.exchange != "barrier" or not saved or before != (config.num_processes, config.envs_per_process):
+            return []
+        return [pack(worker) for worker in saved]
+
     def is_finite(self) -> bool:
         """Whether every shared parameter is a number."""
         return bool(torch.isfinite(self.parameters).all())
 
-    def policy_state(self) -> dict[str, Any]:
-        """What is needed to play the policy as it is now."""
+    def policy_state(self, shared: dict[str, torch.Tensor] | None = None) -> dict[str, Any]:
+        """What is needed to play the policy as it is now, or was when `shared` was copied."""
+        shared = shared or self.memory.copy()
         return policy_state(
             config=self.config,
             environment=self.environment,
             spaces=self.spaces,
-            parameters=self.parameters,
-            normaliser=self.normaliser,
-            steps=self.memory.progress.total("steps"),
+            parameters=shared["parameters"],
+            normaliser=SharedNormaliser(shared["normaliser"].numpy()),
+            steps=int(shared["counters"][:, COUNTERS.index("steps")].sum()),
         )
 
     def full_state(
-        self, *, elapsed: float, recent: list[tuple[float, int]], best_mean: float, evaluated_episodes: int
+        self,
+        *,
+        elapsed: float,
+        recent: list[tuple[float, int]],
+        best_mean: float,
+        evaluated_episodes: int,
+        shared: dict[str, torch.Tensor] | None = None,
+        workers: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        """What is needed to go on."""
-        progress = self.memory.progress
+        """What is needed to go on; exactly, with what all `workers` sent at the moment when `shared` was copied."""
+        shared = shared or self.memory.copy()
+        totals = shared["counters"].sum(0).tolist()
+        exact = {} if workers is None else {"workers": workers, "rows": {name: shared[name] for name in ROWS}}
         return {
-            **self.policy_state(),
-            "statistics": self.memory.statistics.tensor.clone(),
-            "returns": normaliser_state(self.returns),
-            "counters": {name: progress.total(name) for name in COUNTERS if name in CARRIED_COUNTERS},
+            **self.policy_state(shared),
+            **exact,
+            "statistics": shared["statistics"],
+            "returns": normaliser_state(SharedNormaliser(shared["returns"].numpy())),
+            "counters": {name: totals[COUNTERS.index(name)] for name in CARRIED_COUNTERS},
             "sittings": self.sittings + 1,
             "elapsed": elapsed,
             "recent": recent,

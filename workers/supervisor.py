@@ -13,6 +13,7 @@ from workers import checkpoint
 from workers.console import Console
 from workers.curve import draw_curve
 from workers.evaluations import Evaluations
+from workers.exact import CompleteReports, Reports
 from workers.interrupts import Interrupts
 from workers.pool import Child, NothingWorks, TooManyFailures, WorkerPool
 from workers.records import Records
@@ -39,17 +40,19 @@ class Supervisor:
         self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()
+        self._reports = Reports(self._config.num_processes)
         self._pool = WorkerPool(
             start=self._start_worker,
             heartbeats=lambda: run.memory.progress.column("heartbeat"),
             timeout=self._config.worker_timeout,
             max_restarts=self._config.max_restarts,
             tell=self._tell_failure,
+            receive=self._reports.add,
         )
         self._evaluations = Evaluations(
             run, context=context, records=records, console=console, reporter=self._reporter, warn=self._warn
         )
-        self._running = False
+        self._running, self._told_inexact = False, False
 
     def run(self) -> int:
         """Trains; returns the exit code."""
@@ -84,6 +87,7 @@ class Supervisor:
             worker=worker,
             stream=(run.sittings, restarts),
             log_path=str(run.folder.log),
+            state=run.worker_states[worker] if restarts == 0 and run.worker_states else None,
         )
         return Child(target=run_worker, task=task, name=f"worker {worker}", context=self._context)
 
@@ -170,12 +174,22 @@ class Supervisor:
         config = self._config
         if self._interrupts.checkpoint_wanted or self._is_due("checkpoint", config.checkpoint_interval):
             self._interrupts.checkpoint_wanted = False
-            self._checkpoint()
+            if config.exchange == "barrier":
+                self._run.memory.progress.ask_for_reports()
+            else:
+                self._checkpoint()
+        if (reports := self._reports.take()) is not None:
+            self._checkpoint(reports)
         if config.save_dir and self._is_due("save", SAVE_DIR_INTERVAL, config.save_interval * config.num_processes):
             self._save_policy()
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, reports: CompleteReports | None = None) -> None:
+        """Saves what the workers reported of one moment, or else what they share as it is now."""
         run = self._run
+        shared, workers, problem = reports or (None, None, "")
+        if problem and not self._told_inexact:
+            self._told_inexact = True
+            self._warn(f"a resumed run will begin new episodes: {problem}")
         if not run.is_finite():
             raise Failure("the shared parameters are no longer finite; go on with --resume, which takes the last good checkpoint")
         state = run.full_state(
@@ -183,6 +197,8 @@ class Supervisor:
             recent=self._reporter.recent,
             best_mean=self._evaluations.best_mean,
             evaluated_episodes=self._evaluations.episodes_done,
+            shared=shared,
+            workers=workers,
         )
         folder = run.folder.checkpoints
         self._attempt(lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state))
@@ -208,11 +224,11 @@ class Supervisor:
         interrupted = self._interrupts.received is not None
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
         self._run.memory.progress.stop()
-        self._pool.end(patience=STOPPING_PATIENCE)
+        self._pool.end(patience=STOPPING_PATIENCE if self._config.exchange == "hogwild" else self._config.worker_timeout)
         self._reporter.end()
         self._report()
         self._write_row()
-        self._checkpoint()
+        self._checkpoint(self._reports.take())
         if self._config.save_dir:
             self._save_policy()
         if not interrupted:

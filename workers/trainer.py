@@ -3,38 +3,31 @@
 import math
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from a3c.segment import Segment
 from envs.batch import EnvironmentBatch
 from envs.ids import ResolvedId
 from envs.make import make
 from envs.normaliser import RewardScale, SharedNormaliser
-from shared_optim.flat import FlatParameters, clip_norm_
-from shared_optim.memory import SharedTensor
+from envs.state import Unsaveable
+from shared_optim.flat import FlatParameters
 from workers.actor import Actor
 from workers.config import Config
+from workers.exact import Report, SharedMemory, pack, unpack
 from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
-from workers.progress import ProgressTable, WorkerRow
+from workers.progress import WorkerRow
 from workers.recipes import Spaces, build_algorithm, build_exchange, build_model
 from workers.snapshot import set_scaling
 
 MAX_BAD_GRADIENTS = 10  # in a row, until the worker gives up and is replaced with fresh environments
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedMemory:
-    """All that the processes of a run share."""
-
-    parameters: SharedTensor  # [P] float32
-    statistics: SharedTensor  # the optimizer's, float32
-    normaliser: SharedTensor  # [N, 1 + 2K] float64, of observations
-    returns: SharedTensor  # [N, 3] float64, the same of discounted sums of rewards
-    progress: ProgressTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +41,7 @@ class Task:
     worker: int
     stream: tuple[int, ...]  # with the seed and the worker's number, this names its random numbers
     log_path: str
+    state: bytes | None = None  # with which an exact resume goes on, see `workers.exact`
 
 
 def run_worker(task: Task, pipe: Connection) -> None:
@@ -57,7 +51,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
         prepare_child(f"a3c worker {task.worker}", log)
         lengthen_time_slice()
         try:
-            Trainer(task).run()
+            Trainer(task, send=pipe.send).run()
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None
@@ -66,14 +60,16 @@ def run_worker(task: Task, pipe: Connection) -> None:
 class Trainer:
     """Acts on a local copy of the parameters, pushes gradients to the shared ones, and waits for nobody."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, send: Callable[[Report], None]) -> None:
+        """`send` takes what an exact resume needs to the main process."""
         config, memory = task.config, task.memory
         seeds = np.random.SeedSequence(config.seed, spawn_key=(task.worker, *task.stream))
         torch_seed, *env_seeds = seeds.generate_state(1 + config.envs_per_process).tolist()
         step_sizes = config.distributed_step_size or (config.num_steps,)
 
-        self._config, self._worker = config, task.worker
+        self._config, self._worker, self._memory, self._send = config, task.worker, memory, send
         self._progress, self._row = memory.progress, WorkerRow(memory.progress, task.worker)
+        torch.manual_seed(torch_seed)
         self._normaliser = SharedNormaliser(memory.normaliser.tensor.numpy()) if task.spaces.normalised else None
         self._reward_scale = RewardScale(
             SharedNormaliser(memory.returns.tensor.numpy()), row=task.worker, size=config.envs_per_process, gamma=config.gamma
@@ -81,7 +77,14 @@ class Trainer:
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config)
-        self._exchange = build_exchange(config, parameters=memory.parameters.tensor, statistics=memory.statistics.tensor)
+        self._exchange = build_exchange(
+            config,
+            parameters=memory.parameters.tensor,
+            statistics=memory.statistics.tensor,
+            barrier=memory.barrier,
+            worker=task.worker,
+            beat=self._beat,
+        )
         environments = [
             make(task.environment, training=True, max_episode_length=config.max_episode_length, seed=seed) for seed in env_seeds
         ]
@@ -93,24 +96,62 @@ class Trainer:
             generator=torch.Generator().manual_seed(torch_seed),
             row=self._row,
         )
+        self._steps, self._reports_sent = self._progress.total("steps"), self._progress.reports_wanted
         self._bad_gradients, self._pull_seconds = 0, 0.0
-        self._rescale(torch.from_numpy(batch.observations[None]))
+        if task.state is None:
+            self._observe(torch.from_numpy(batch.observations[None]))
+        else:
+            self._load_state(unpack(task.state))
 
     def run(self) -> None:
         """Pull; until finished: play a segment, and for each of its losses differentiate, push, pull."""
         self._pull()
         while not self._finished():
             segment = self._actor.play()
+            if not self._config.use_proper_time_limits:
+                segment.end_truncated_()
             if self._config.scale_rewards:
-                self._reward_scale.apply(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())
-            for loss, statistics in self._algorithm.losses(self._model, segment):
+                self._scale_rewards(segment)
+            for loss, statistics in self._algorithm.losses(self._model, segment, self._exchange.average):
                 self._push(self._parameters.gradient(loss), statistics)
                 self._pull()
-            self._rescale(segment.observations)
+            self._observe(segment.observations)
             self._row.add("segments", 1)
+            self._exchange.begin_round()
 
     def _finished(self) -> bool:
-        return self._progress.stopping or self._progress.total("steps") >= self._config.num_env_steps
+        """Before each segment: where the run stands, and whether it is over; at a barrier all see the same."""
+        catching_up, progress = self._exchange.catching_up, self._progress
+        seen = torch.tensor([progress.total("steps"), progress.stopping, progress.reports_wanted], dtype=torch.float64)
+        steps, stopping, reports_wanted = self._exchange.average(seen).tolist()
+        self._steps = int(steps)
+        if self._normaliser is not None:
+            set_scaling(self._model, self._normaliser)
+        if catching_up:  # the predecessor knew that it goes on
+            return False
+        finished = stopping > 0 or steps >= self._config.num_env_steps
+        if not self._exchange.asynchronous and (finished or reports_wanted > self._reports_sent):
+            self._reports_sent = math.ceil(reports_wanted)
+            self._report()
+        return finished
+
+    def _report(self) -> None:
+        own, problem = None, ""
+        try:
+            own = pack(self._state())
+        except Unsaveable as unsaveable:
+            problem = str(unsaveable)
+        shared = pack(self._memory.copy()) if self._worker == 0 else None
+        self._send(Report(steps=self._steps, own=own, shared=shared, problem=problem))
+        self._exchange.meet()  # nobody goes on and changes what worker 0 copies
+
+    def _state(self) -> dict[str, Any]:
+        return {"actor": self._actor.state(), "reward_scale": self._reward_scale.state(), "random": torch.get_rng_state()}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self._actor.load_state(state["actor"])
+        self._reward_scale.load_state(state["reward_scale"])
+        torch.set_rng_state(state["random"])
 
     def _pull(self) -> None:
         self._updates_at_pull = self._progress.total("updates")
@@ -119,17 +160,18 @@ class Trainer:
         self._pull_seconds = time.perf_counter() - began
 
     def _push(self, gradient: Tensor, statistics: dict[str, Tensor]) -> None:
-        norm = clip_norm_(gradient, self._config.max_grad_norm)
+        asynchronous = self._exchange.asynchronous
+        policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
+        learning_rate, began = self._learning_rate(), time.perf_counter()
+        norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=self._config.max_grad_norm)
         if not math.isfinite(norm):
             self._drop()
             return
         self._bad_gradients = 0
-        policy_lag = self._progress.total("updates") - self._updates_at_pull
-        learning_rate, began = self._learning_rate(), time.perf_counter()
-        self._exchange.push(gradient, learning_rate=learning_rate)
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
         values = dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
-        self._row.update(values | seconds | {"grad_norm": norm, "learning_rate": learning_rate}, policy_lag=policy_lag)
+        values |= seconds | {"grad_norm": norm, "learning_rate": learning_rate}
+        self._row.contribution(values, policy_lag=policy_lag, updates=int(asynchronous or self._worker == 0))
 
     def _drop(self) -> None:
         self._row.add("dropped_gradients", 1)
@@ -140,10 +182,17 @@ class Trainer:
     def _learning_rate(self) -> float:
         if not self._config.use_linear_lr_decay:
             return self._config.lr
-        return self._config.lr * max(0.0, 1 - self._progress.total("steps") / self._config.num_env_steps)
+        return self._config.lr * max(0.0, 1 - self._steps / self._config.num_env_steps)
 
-    def _rescale(self, observations: Tensor) -> None:
-        """Adds a segment's observations to the statistics, and takes over those of all workers for the next segment."""
+    def _scale_rewards(self, segment: Segment) -> None:
+        self._reward_scale.update(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())
+        self._exchange.meet()
+        self._reward_scale.apply(segment.rewards.numpy())
+
+    def _observe(self, observations: Tensor) -> None:
+        """Adds a segment's observations to the statistics of all workers, which scale the next segment's."""
         if self._normaliser is not None:
             self._normaliser.update(self._worker, observations.flatten(0, 1).numpy())
-            set_scaling(self._model, self._normaliser)
+
+    def _beat(self) -> None:
+        self._row.beat(time.monotonic_ns())

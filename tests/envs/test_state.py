@@ -1,0 +1,56 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from envs.ids import resolve
+from envs.make import make
+from envs.state import Unsaveable, load_state, save_state
+from workers import checkpoint
+
+
+def play(env: gym.Env, num_steps: int, seed: int) -> list:
+    """Observations, rewards and ends of random actions, through the ends of episodes."""
+    rng, seen = np.random.default_rng(seed), []
+    for _ in range(num_steps):
+        space = env.action_space
+        action = int(rng.integers(space.n)) if isinstance(space, gym.spaces.Discrete) else rng.uniform(-1, 1, space.shape)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        seen.append((np.array(observation), reward, terminated, truncated))
+        if terminated or truncated:
+            seen.append(np.array(env.reset()[0]))
+    return seen
+
+
+IDS = (
+    *("Pong-v0", "PongNoFrameskip-v4", "BreakoutNoFrameskip-v4", "ALE/MsPacman-ram-v5"),
+    *("HalfCheetah-v4", "Hopper-v5", "Ant-v4", "Humanoid-v4", "Reacher-v4", "InvertedDoublePendulum-v4", "Swimmer-v4"),
+    *("CartPole-v1", "Pendulum-v1", "envs.toys:Recall-v0", "envs.toys:Aim-v0"),
+)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_restored_environment_goes_on_as_if_nothing_had_been(tmp_path, name):
+    resolved = resolve(name)
+    first, second = (make(resolved, training=True, max_episode_length=150, seed=seed) for seed in (1, 2))
+    first.reset(seed=1)
+    second.reset(seed=2)
+    play(first, 130, seed=0)
+    play(second, 17, seed=1)
+    checkpoint.save(tmp_path / "state.pt", {"env": save_state(first)})
+    load_state(second, checkpoint.load(tmp_path / "state.pt")["env"])
+    for mine, theirs in zip(play(first, 200, seed=2), play(second, 200, seed=2), strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_what_nobody_knows_how_to_save_is_said(tmp_path):
+    env = gym.make("CartPole-v1")
+    env.unwrapped.world = object()
+    with pytest.raises(Unsaveable, match="CartPoleEnv keeps a builtins.object in 'world'"):
+        save_state(env)
+
+
+def test_a_state_of_another_environment_is_refused():
+    pong, cartpole = (make(resolve(name), training=True) for name in ("Pong-v0", "CartPole-v1"))
+    with pytest.raises(ValueError, match="consists of"):
+        load_state(pong, save_state(cartpole))

@@ -1,0 +1,78 @@
+"""What an exact resume needs: everything the workers share, and what each has of its own, between two segments at the barrier."""
+
+import io
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_optim.exchange import BarrierMemory
+from shared_optim.memory import SharedTensor
+from workers.progress import ProgressTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMemory:
+    """All that the processes of a run share."""
+
+    parameters: SharedTensor  # [P] float32
+    statistics: SharedTensor  # the optimizer's, float32
+    normaliser: SharedTensor  # [N, 1 + 2K] float64, of observations
+    returns: SharedTensor  # [N, 3] float64, the same of discounted sums of rewards
+    progress: ProgressTable
+    barrier: BarrierMemory | None  # None if nobody waits
+
+    def copy(self) -> dict[str, Tensor]:
+        """What a run goes on from, as tensors: parameters, statistics, normaliser, returns and counters, a row a worker."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("progress", "barrier")}
+        copies = {name: shared.tensor.clone() for name, shared in tensors.items()}
+        return copies | {"counters": torch.from_numpy(self.progress.counters.copy())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a worker sends between two segments, all workers at the same moment."""
+
+    steps: int  # of all workers, until then
+    own: bytes | None  # what `pack` made of the worker's own state; None if an environment can't be saved
+    shared: bytes | None  # worker 0 adds what all share
+    problem: str = ""  # why an environment can't be saved
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """A state as bytes: the way of tensors through a pipe would cost a file descriptor each."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def unpack(packed: bytes) -> dict[str, Any]:
+    """The state again."""
+    state: dict[str, Any] = torch.load(io.BytesIO(packed), weights_only=True)
+    return state
+
+
+# What all share; what each worker has of its own, or None and the reason why it can't be saved.
+CompleteReports = tuple[dict[str, Tensor], list[dict[str, Any]] | None, str]
+
+
+class Reports:
+    """Collects the workers' reports until those of one moment are complete."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._latest: list[Report | None] = [None] * num_workers
+
+    def add(self, worker: int, report: Report) -> None:
+        """Files a report; it replaces the worker's last one."""
+        self._latest[worker] = report
+
+    def take(self) -> CompleteReports | None:
+        """What was reported of one moment, once all workers have."""
+        reports = [report for report in self._latest if report is not None]
+        if len(reports) < len(self._latest) or len({report.steps for report in reports}) > 1:
+            return None
+        self._latest = [None] * len(self._latest)
+        owns = [unpack(report.own) for report in reports if report.own is not None]
+        shared = next(report.shared for report in reports if report.shared is not None)
+        return unpack(shared), owns if len(owns) == len(reports) else None, reports[0].problem
