@@ -42,4 +42,5 @@ def normalized(advantages: Tensor, average: Average = alone) -> Tensor:
     """The same with mean 0 and standard deviation 1 over the whole batch, or all 0 if they do not differ."""
     precise = advantages.double()
     mean, square = average(torch.stack([precise.mean(), precise.square().mean()])).tolist()
-    return (advantages - mean) / (math.sqrt(max(0.0, square - mean**2)) + 1e-8)
+    deviation = math.sqrt(max(0.0, square - mean**2))
+    return advantages.sub(mean).div_(deviation + 1e-8)

@@ -1,6 +1,7 @@
 """What the actor hands to the algorithm: a fixed number of steps of several environments."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -61,7 +62,7 @@ class Segment:
         columns = {name: value[:, environments] for name, value in self._columns().items()}
         return Segment(**columns, state=self.state[environments])
 
-    def _columns(self) -> dict[str, Tensor]:
+    def _columns(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("state", "recording")}
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         keep_freed_memory()
         prepare_child("anatomy", log)
         lengthen_time_slice()
-        trainer, stopwatch = Trainer(task), Stopwatch()
+        trainer, stopwatch = Trainer(task, send=pipe.send), Stopwatch()
         trainer._algorithm = _Algorithm(trainer._algorithm)  # type: ignore[assignment]
         stopwatch.around(trainer._actor._environments, "step", "environment")
         stopwatch.around(trainer._actor, "play", "acting")

@@ -1,9 +1,7 @@
 """Exchanges: when a worker's contribution acts on the shared parameters."""
 
 import math
-import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -13,20 +11,23 @@ import torch
 from torch import Tensor
 
 from shared_optim.flat import clip_norm_
+from shared_optim.futex import sleep_while, wake
 from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import SharedOptimizer
 
 AVERAGED_AT_MOST = 4  # numbers in one call of `average`
-PATIENT_LOOKS = 2000  # looks at the others' rows, a few milliseconds, before a waiting worker sleeps between two
-NAP = 1e-4  # seconds
-_give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
+LOOKS = 200  # at the others' rows, some 100 microseconds, before a worker sleeps until the last has come
+LONGEST_SLEEP = 0.1  # seconds, after which a waiting worker says that it lives
 
 
 class Exchange(Protocol):
     """What a worker does with its gradient, and what it knows of the others."""
 
     asynchronous: bool  # whether each contribution acts alone, and others may have moved the parameters since the last pull
-    catching_up: bool  # whether it repeats what a worker that died had done
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether it repeats what a worker that died had done."""
 
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
@@ -82,7 +83,7 @@ class BarrierMemory:
     gradients: SharedTensor  # [W, P] float32
     mean: SharedTensor  # [P] float32, a slice each
     numbers: SharedTensor  # [2, W, AVERAGED_AT_MOST] float64
-    square_sums: SharedTensor  # [W] float64, of each one's slice of the mean
+    norms: SharedTensor  # [W] float64, of each one's slice of the mean
     arrivals: SharedTensor  # [W] int64: at how many meetings it has arrived
     rounds: SharedTensor  # [W] int64: at how many when its present segment began
 
@@ -94,7 +95,7 @@ class BarrierMemory:
             gradients=SharedTensor(W, P, dtype=torch.float32, context=context),
             mean=SharedTensor(P, dtype=torch.float32, context=context),
             numbers=SharedTensor(2, W, AVERAGED_AT_MOST, dtype=torch.float64, context=context),
-            square_sums=SharedTensor(W, dtype=torch.float64, context=context),
+            norms=SharedTensor(W, dtype=torch.float64, context=context),
             arrivals=SharedTensor(W, dtype=torch.int64, context=context),
             rounds=SharedTensor(W, dtype=torch.int64, context=context),
         )
@@ -111,22 +112,32 @@ class Barrier:
     asynchronous = False
 
     def __init__(
-        self, *, memory: BarrierMemory, worker: int, parameters: Tensor, optimizer: SharedOptimizer, beat: Callable[[], None]
+        self,
+        *,
+        memory: BarrierMemory,
+        worker: int,
+        parameters: Tensor,
+        optimizer: SharedOptimizer,
+        beat: Callable[[], None],
+        patient: bool,
     ) -> None:
-        """`parameters` [P], which `optimizer` moves; `beat` is called while waiting."""
+        """`parameters` [P], which `optimizer` moves; `beat` is called while waiting.
+
+        `patient`: each worker has a core of its own, on which it may look for the others before it sleeps.
+        """
         self._worker, self._parameters, self._optimizer, self._beat = worker, parameters, optimizer, beat
         self._gradients, self._mean = memory.gradients.tensor, memory.mean.tensor
-        self._numbers, self._square_sums = memory.numbers.tensor, memory.square_sums.tensor
+        self._numbers, self._norms = memory.numbers.tensor, memory.norms.tensor
         self._arrivals, self._rounds = memory.arrivals.tensor.numpy(), memory.rounds.tensor.numpy()
         self._position = int(self._rounds[worker])
         W, P = self._gradients.shape
         self._slice = slice(P * worker // W, P * (worker + 1) // W)
-        self._fence = threading.Lock()
+        self._fence, self._patience = threading.Lock(), LOOKS if patient else 0
 
     @property
     def catching_up(self) -> bool:
         """Whether the next meeting is one at which the predecessor had arrived."""
-        return self._position < self._arrivals[self._worker]
+        return self._position < int(self._arrivals[self._worker])
 
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
@@ -136,7 +147,7 @@ class Barrier:
         """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped."""
         self._meet(lambda: self._gradients[self._worker].copy_(gradient))
         self._meet(self._average_own_slice)
-        norm = math.sqrt(float(self._square_sums.sum()))
+        norm = float(torch.linalg.vector_norm(self._norms))
         self._meet(lambda: self._step(norm, learning_rate, max_norm))
         return norm
 
@@ -160,27 +171,27 @@ class Barrier:
         self._rounds[self._worker] = self._position
 
     def _meet(self, contribute: Callable[[], object]) -> None:
+        arrivals = self._arrivals
         if not self.catching_up:
             contribute()
             with self._fence:  # what was written is seen before the arrival, on processors that reorder writes, too
                 pass
-            self._arrivals[self._worker] = self._position + 1
+            arrivals[self._worker] = self._position + 1
+            wake(arrivals, self._worker)
         self._position += 1
         looks = 0
-        while self._arrivals.min() < self._position:
+        while (least := min(seen := arrivals.tolist())) < self._position:
             looks += 1
-            if looks < PATIENT_LOOKS:
-                _give_way()
-            else:
+            if looks > self._patience:
                 self._beat()
-                time.sleep(NAP)
+                sleep_while(arrivals, seen.index(least), least, seconds=LONGEST_SLEEP)
         with self._fence:
             pass
 
     def _average_own_slice(self) -> None:
         mean = self._mean[self._slice]
         torch.mean(self._gradients[:, self._slice], 0, out=mean)
-        self._square_sums[self._worker] = mean.double().square().sum()
+        self._norms[self._worker] = torch.linalg.vector_norm(mean)
 
     def _step(self, norm: float, learning_rate: float, max_norm: float) -> None:
         if self._worker == 0 and math.isfinite(norm):

@@ -19,13 +19,13 @@ from workers.board import GIF_FRAMES, Board, thumbnail
 from workers.camera import Camera
 from workers.config import Config
 from workers.curve import draw_curve
+from workers.exact import SharedMemory
 from workers.play import Episodes, Frame, play_episodes
 from workers.process import cores, prepare_child
 from workers.recipes import Spaces
 from workers.run_folder import Guard, RunFolder
 from workers.snapshot import policy_state, restore_policy
 from workers.thinned import Thinned
-from workers.trainer import SharedMemory
 
 NEVER = 1 << 62
 EVALUATION_SEED = 10_000_019  # far from those that training environments draw

@@ -52,7 +52,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "Humanoid": {"gamma": 0.995},
     "Hopper": {"initial_log_std": -0.5},
     "Reacher": {"gamma": 0.9},
-    "Swimmer": {"gamma": 0.9999},
+    # What a stroke is worth shows over the whole glide, and no critic knows it: half an episode's own rewards do.
+    "Swimmer": {
+        "gamma": 0.9999,
+        "gae_lambda": 1.0,
+        "num_steps": 500,
+        "initial_log_std": 0.0,
+        "normalize_advantages": True,
+        "lr": 2.5e-3,
+    },
 }
 CLASSIC: dict[str, Any] = {
     "recurrent": "lstm",
@@ -105,12 +113,15 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
         return recipe
     if name == "classic":
         return recipe | CLASSIC
-    return recipe | (_ppo if algo == "ppo" else _actor_critic)(environment, recipe | typed)
+    return recipe | (_ppo if algo == "ppo" else _actor_critic)(environment, {**recipe, **typed})
 
 
 def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     by_observation = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}
-    values = PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, VECTOR)
+    if environment.family == "physics":
+        values = PHYSICS | BODIES.get(_body(environment), {})
+    else:
+        values = by_observation.get(environment.observation, VECTOR)
     # The noise of a batch's mean gradient falls with the root of its environments, so the step size may grow with it.
     num_environments = _environments_per_process(typed, values)
     in_batch = num_environments * (_num_processes(typed) if typed["exchange"] == "barrier" else 1)
@@ -118,8 +129,6 @@ def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str
     if environment.family == "atari":
         values |= {"num_steps": 10} if in_batch >= MANY_ENVIRONMENTS else {}
         values |= PONG if "Pong" in environment.id else {}
-    if environment.family == "physics":
-        values |= BODIES.get(_body(environment), {})
     return values
 
 

@@ -14,6 +14,7 @@ from a3c.ppo import ProximalPolicyOptimization
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
+from workers.process import cores
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,14 @@ def build_exchange(
     optimizer = _build_optimizer(config, parameters, statistics)
     if barrier is None:
         return Hogwild(parameters=parameters, optimizer=optimizer)
-    return Barrier(memory=barrier, worker=worker, parameters=parameters, optimizer=optimizer, beat=beat)
+    return Barrier(
+        memory=barrier,
+        worker=worker,
+        parameters=parameters,
+        optimizer=optimizer,
+        beat=beat,
+        patient=config.num_processes <= cores(),
+    )
 
 
 def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> SharedOptimizer:

@@ -19,12 +19,12 @@ from shared_optim.flat import FlatParameters
 from shared_optim.memory import SharedTensor
 from workers import checkpoint
 from workers.config import Config
+from workers.exact import SharedMemory, pack
 from workers.progress import COUNTERS, ProgressTable
 from workers.provenance import git_commit, versions
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
 from workers.run_folder import RunFolder
 from workers.snapshot import normaliser_state, policy_state
-from workers.exact import SharedMemory, pack
 
 ROWS = ("normaliser", "returns", "counters")
 CARRIED_COUNTERS = ("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients")

@@ -49,7 +49,8 @@ def run_worker(task: Task, pipe: Connection) -> None:
     with open(task.log_path, "a") as log:
         keep_freed_memory()
         prepare_child(f"a3c worker {task.worker}", log)
-        lengthen_time_slice()
+        if task.config.exchange == "hogwild":  # at a barrier a worker that computes on keeps the others waiting
+            lengthen_time_slice()
         try:
             Trainer(task, send=pipe.send).run()
         except BaseException:
@@ -129,7 +130,7 @@ class Trainer:
             set_scaling(self._model, self._normaliser)
         if catching_up:  # the predecessor knew that it goes on
             return False
-        finished = stopping > 0 or steps >= self._config.num_env_steps
+        finished = bool(stopping > 0 or steps >= self._config.num_env_steps)
         if not self._exchange.asynchronous and (finished or reports_wanted > self._reports_sent):
             self._reports_sent = math.ceil(reports_wanted)
             self._report()

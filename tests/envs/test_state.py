@@ -46,7 +46,7 @@ def test_a_restored_environment_goes_on_as_if_nothing_had_been(tmp_path, name):
 def test_what_nobody_knows_how_to_save_is_said(tmp_path):
     env = gym.make("CartPole-v1")
     env.unwrapped.world = object()
-    with pytest.raises(Unsaveable, match="CartPoleEnv keeps a builtins.object in 'world'"):
+    with pytest.raises(Unsaveable, match=r"CartPoleEnv keeps a builtins\.object in 'world'"):
         save_state(env)
 
 

@@ -27,7 +27,7 @@ def test_contributions_1_2_3_4_arrive_as_1_2_3_4():
     for contribution in (1.0, 2.0, 3.0, 4.0):
         before = shared.clone()
         (gradient,) = torch.autograd.grad((contribution * weight).sum(), [weight])
-        exchange.push(gradient, learning_rate=1.0)
+        exchange.push(gradient, learning_rate=1.0, max_norm=100.0)
         arrived.append((shared - before).item())
     assert arrived == [1.0, 2.0, 3.0, 4.0]
 

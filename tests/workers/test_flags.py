@@ -156,7 +156,22 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
     [
         (["--env-name", "Pung-v0"], 2, "Pong-v0"),
         (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
-        (["--env-name", "CartPole-v1", "--algo", "ppo", "--num-mini-batch", "4"], 2, "--envs-per-process is 1"),
+        (
+            [
+                "--env-name",
+                "CartPole-v1",
+                "--algo",
+                "ppo",
+                "--envs-per-process",
+                "2",
+                "--recurrent-policy",
+                "--num-mini-batch",
+                "4",
+            ],
+            2,
+            "more than the 2 sequences",
+        ),
+        (["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"], 2, "contradict each other"),
         (["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"], 2, "leave --squash-actions out"),
         (["--resume", "nowhere"], 2, "nowhere"),
     ],

@@ -8,10 +8,11 @@ import torch
 
 from envs.normaliser import SharedNormaliser
 from shared_optim.memory import SharedTensor
+from workers.exact import SharedMemory
 from workers.flags import parse
 from workers.progress import ProgressTable
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
-from workers.trainer import MAX_BAD_GRADIENTS, SharedMemory, Task, Trainer
+from workers.trainer import MAX_BAD_GRADIENTS, Task, Trainer
 
 SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)
 
@@ -27,6 +28,7 @@ def task(tmp_path) -> Task:
         normaliser=SharedTensor(2, SharedNormaliser.row_size(3), dtype=torch.float64, context=context),
         returns=SharedTensor(2, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
         progress=ProgressTable(2, context=context),
+        barrier=None,
     )
     memory.parameters.tensor.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
     return Task(
@@ -38,6 +40,10 @@ def task(tmp_path) -> Task:
         stream=(0, 0),
         log_path=str(tmp_path / "log.txt"),
     )
+
+
+def make_trainer(task: Task) -> Trainer:
+    return Trainer(task, send=lambda report: None)
 
 
 def record(trainer: Trainer, monkeypatch) -> list[str]:
@@ -59,7 +65,7 @@ def record(trainer: Trainer, monkeypatch) -> list[str]:
 
 
 def test_pull_then_play_differentiate_push_pull_until_finished(task, monkeypatch):
-    trainer = Trainer(task)
+    trainer = make_trainer(task)
     tape = record(trainer, monkeypatch)
     trainer.run()
     assert tape == ["pull", *3 * ["play", "gradient", "push", "pull"]]
@@ -70,7 +76,7 @@ def test_pull_then_play_differentiate_push_pull_until_finished(task, monkeypatch
 
 
 def test_policy_lag_counts_the_updates_of_others_between_pull_and_push(task, monkeypatch):
-    trainer = Trainer(task)
+    trainer = make_trainer(task)
     play = trainer._actor.play
 
     def play_while_others_update():
@@ -86,14 +92,16 @@ def test_policy_lag_counts_the_updates_of_others_between_pull_and_push(task, mon
 
 def test_the_learning_rate_falls_to_zero_with_the_steps(task):
     config = dataclasses.replace(task.config, use_linear_lr_decay=True, lr=1.0)
-    trainer = Trainer(dataclasses.replace(task, config=config))
+    trainer = make_trainer(dataclasses.replace(task, config=config))
     assert trainer._learning_rate() == 1.0
     task.memory.progress.column("steps")[0] = 45
+    assert not trainer._finished()
     assert trainer._learning_rate() == pytest.approx(0.25)
 
 
 def test_gradients_that_are_not_finite_are_dropped_and_too_many_end_the_worker(task):
-    trainer = Trainer(task)
+    trainer = make_trainer(task)
+    trainer._pull()
     before = task.memory.parameters.tensor.clone()
     for _ in range(MAX_BAD_GRADIENTS - 1):
         trainer._push(torch.full_like(before, float("nan")), {})
@@ -106,7 +114,7 @@ def test_gradients_that_are_not_finite_are_dropped_and_too_many_end_the_worker(t
 
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
     def actions(worker: int, stream: tuple[int, ...]) -> list[int]:
-        return Trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
+        return make_trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
 
     assert actions(0, (0, 0)) == actions(0, (0, 0))
     assert actions(0, (0, 0)) != actions(1, (0, 0))
