@@ -106,13 +106,15 @@ def test_rewards_are_divided_by_the_deviation_of_their_discounted_sums() -> None
     scale = RewardScale(SharedNormaliser(np.zeros((2, 3))), row=1, size=4, gamma=gamma)
     scaled = rewards.copy()
     for begin in range(0, 60, 20):  # sums go on from one segment to the next
-        scale.apply(scaled[begin : begin + 20], ended=ended[begin : begin + 20])
+        scale.update(scaled[begin : begin + 20], ended=ended[begin : begin + 20])
+        scale.apply(scaled[begin : begin + 20])
     np.testing.assert_allclose(scaled[40:], rewards[40:] / sums.std(), rtol=1e-5)
 
 
 def test_a_reward_that_is_not_a_number_spoils_its_own_step_only() -> None:
     scale = RewardScale(SharedNormaliser(np.zeros((1, 3))), row=0, size=1, gamma=0.9)
-    scale.apply(np.array([[np.nan]], np.float32), ended=np.array([[False]]))
+    scale.update(np.array([[np.nan]], np.float32), ended=np.array([[False]]))
     rewards = np.array([[1.0], [2.0]], np.float32)
-    scale.apply(rewards, ended=np.zeros((2, 1), np.bool_))
+    scale.update(rewards, ended=np.zeros((2, 1), np.bool_))
+    scale.apply(rewards)
     assert np.isfinite(rewards).all()
