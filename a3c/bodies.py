@@ -59,6 +59,47 @@ class NatureConv(nn.Module):
         return layers.layer(self.linear, self.activation, layers.flatten(x))
 
 
+class ImpalaConv(nn.Module):
+    """Fifteen 3x3 convolutions with residual connections: [N, C, H, W] -> [N, hidden_size]. Espeholt et al. 2018, figure 3, with 256.
+
+    Three blocks of 16, 32 and 32 channels, each a convolution, 3x3 maxima with stride 2, and twice x + conv(φ(conv(φ(x)))).
+    """
+
+    channels = (16, 32, 32)
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int) -> None:
+        super().__init__()
+        depth, height, width = observation_shape
+        self.activation = ACTIVATIONS[activation]
+        self.convolutions = nn.ModuleList()
+        for inputs, outputs in pairwise((depth, *self.channels)):
+            self.convolutions.append(nn.Conv2d(inputs, outputs, 3, padding=1))
+            self.convolutions.extend(nn.Conv2d(outputs, outputs, 3, padding=1) for _ in range(4))
+            height, width = (height + 1) // 2, (width + 1) // 2
+        self.linear = nn.Linear(self.channels[-1] * height * width, hidden_size)
+        self.output_size = hidden_size
+        for layer in (*self.convolutions, self.linear):
+            orthogonal_(layer, math.sqrt(2))
+
+    def forward(self, x: Tensor, layers: Layers) -> Tensor:
+        """[N, C, H, W] -> [N, F]."""
+        memory = layers.memory(self.output_size)
+        if memory is None:
+            layers.recorded(1)  # left aside: the layers between were not recorded, so the backward pass needs them computed
+            return self._features(x)
+        (features,) = memory
+        layers.run(lambda: features.copy_(self._features(x)))
+        return features
+
+    def _features(self, x: Tensor) -> Tensor:
+        function, convolutions = self.activation.function, iter(self.convolutions)
+        for convolution in convolutions:
+            x = nn.functional.max_pool2d(convolution(x), 3, stride=2, padding=1)
+            for _ in range(2):
+                x = x + next(convolutions)(function(next(convolutions)(function(x))))
+        return function(self.linear(function(x.flatten(1))))
+
+
 class MLP(nn.Module):
     """`num_layers` fully connected layers of `hidden_size`: [N, D] -> [N, hidden_size]."""
 

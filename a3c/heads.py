@@ -43,6 +43,48 @@ class Categorical(nn.Module):
         return actions
 
 
+class MultiCategorical(nn.Module):
+    """Several choices at once, each with a softmax of its own: π(a|s) = Π_i softmax(logits_i)_{a_i}; int64 actions [..., D].
+
+    A choice of two is a switch: one head serves gymnasium's MultiDiscrete and MultiBinary.
+    """
+
+    action_dtype = torch.int64
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        """`sizes`: how many there are to choose from in each of the D choices."""
+        super().__init__()
+        self.action_shape = (len(sizes),)
+        self.num_parameters = self.num_actions = sum(sizes)
+        self._sizes, self._choices = list(sizes), nn.ModuleList(Categorical(size) for size in sizes)
+
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """Standard Gumbel noise [*shape, sum of sizes], which `sample` turns into actions; one draw can serve many steps."""
+        return torch.empty(*shape, self.num_actions).exponential_(generator=generator).log_().neg_()
+
+    def sample(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """Actions [..., D], see `Categorical`; logits and noise [..., sum of sizes]."""
+        return self.mode(logits + noise)
+
+    def mode(self, logits: Tensor) -> Tensor:
+        """The most probable action [..., D]."""
+        return torch.stack([part.argmax(-1) for part in logits.split(self._sizes, -1)], -1)
+
+    def log_prob_and_entropy(self, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """log π(a|s) [...] and H(π(·|s)) [...] in nats: sums over the choices."""
+        parts = zip(self._choices, logits.split(self._sizes, -1), actions.unbind(-1), strict=True)
+        log_probs, entropies = zip(*(choice.log_prob_and_entropy(*part) for choice, *part in parts), strict=True)
+        return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
+
+    def excess(self, logits: Tensor) -> Tensor:
+        """Zero: no distribution over actions is out of bounds."""
+        return logits.new_zeros(())
+
+    def to_environment(self, actions: Tensor) -> Tensor:
+        """What the environment is given: the chosen numbers."""
+        return actions
+
+
 class DiagonalGaussian(nn.Module):
     """π(a|s) = N(a; μ(s), diag σ²) over float32 actions a [..., A]; the environment is given them within [-1, 1]^A.
 
@@ -115,4 +157,4 @@ class DiagonalGaussian(nn.Module):
         return mean, offset + self._initial_log_std
 
 
-Head = Categorical | DiagonalGaussian
+Head = Categorical | MultiCategorical | DiagonalGaussian

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from a3c.bodies import MLP, NatureConv, SmallConv, normalized_rows_
+from a3c.bodies import MLP, ImpalaConv, NatureConv, SmallConv, normalized_rows_
 from a3c.heads import Head
 from a3c.kernels import Scaling
 from a3c.recording import COMPUTING, Layers
@@ -32,8 +32,9 @@ class ActorCritic(nn.Module):
         num_shared_layers: int = 2,
         hidden_size: int = 256,
         observation_clip: float | None = None,
+        residual: bool = False,
     ) -> None:
-        """`recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
+        """`residual`: IMPALA's convolutions for images of any size; `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
 
         Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
         these, and each of the two has the rest for itself. Convolutions are always shared.
@@ -47,7 +48,11 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
         self._scaling = Scaling(self.observation_mean, self.observation_inverse_std, observation_clip)
         shared = min(num_shared_layers, num_layers)
-        self.body = _body(observation_shape, activation=activation, num_layers=shared, hidden_size=hidden_size)
+        self.body: SmallConv | NatureConv | ImpalaConv | MLP
+        if residual and len(observation_shape) == 3:
+            self.body = ImpalaConv(observation_shape, activation=activation, hidden_size=hidden_size)
+        else:
+            self.body = _body(observation_shape, activation=activation, num_layers=shared, hidden_size=hidden_size)
         self.core = None if recurrent == "none" else CORES[recurrent](self.body.output_size, hidden_size)
         features = self.core.output_size if self.core else self.body.output_size
         own = num_layers - shared if isinstance(self.body, MLP) else 0

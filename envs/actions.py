@@ -1,4 +1,4 @@
-"""Box actions as policies give them: flat float32 vectors in [-1, 1] wherever the environment has bounds."""
+"""Actions as policies give them: flat vectors, of numbers in [-1, 1] wherever there are bounds, or of choices from 0 up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 
 def is_bounded(space: Box) -> bool:
@@ -15,9 +15,26 @@ def is_bounded(space: Box) -> bool:
 
 
 def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Takes float32 [A] with bounds -1 and 1 instead of the environment's own Box; numbers without bounds stay as they are."""
+    """Takes what a policy gives instead of the environment's own Box, MultiDiscrete or MultiBinary; others stay as they are.
+
+    For a Box that is float32 [A] with bounds -1 and 1 (numbers without bounds keep their scale), for the other two int64 [D],
+    the number of each choice.
+    """
     own = env.action_space
-    assert isinstance(own, Box)
+    if isinstance(own, Box) and np.issubdtype(own.dtype, np.floating):
+        return _adapt_box(env, own)
+    if isinstance(own, MultiDiscrete):
+        space = MultiDiscrete(own.nvec.reshape(-1))
+        return gym.wrappers.TransformAction(env, lambda action: action.reshape(own.shape) + own.start, space)
+    if isinstance(own, MultiBinary):
+        space = MultiDiscrete([2] * int(np.prod(own.shape)))
+        return gym.wrappers.TransformAction(env, lambda action: action.reshape(own.shape).astype(own.dtype), space)
+    if isinstance(own, Discrete) and own.start != 0:
+        return gym.wrappers.TransformAction(env, lambda action: action + own.start, Discrete(int(own.n)))
+    return env
+
+
+def _adapt_box(env: gym.Env[Any, Any], own: Box) -> gym.Env[Any, Any]:
     space = Box(own.low.reshape(-1), own.high.reshape(-1), dtype=own.dtype)
     if len(own.shape) != 1 or not is_bounded(own):
         # Where all numbers have bounds, a policy clips to -1 and 1 itself.

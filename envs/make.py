@@ -52,18 +52,16 @@ def make(
 
 
 def check_spaces(env: gym.Env[Any, Any]) -> None:
-    """Raise EnvironmentProblem unless the actions are Discrete or a Box of floating-point numbers."""
+    """Raise EnvironmentProblem unless the actions are choices or a Box of floating-point numbers."""
     space = env.action_space
     if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return
-    if not isinstance(space, gym.spaces.Discrete):
+    if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
         raise EnvironmentProblem(
             f"{name} has {type(space).__name__} actions ({space}), which are not supported yet: "
-            "choose an environment with Discrete or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
+            "choose one with Discrete, MultiDiscrete, MultiBinary or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
         )
-    if space.start != 0:
-        raise EnvironmentProblem("Discrete actions must start at 0: wrap the environment so that they do.")
 
 
 def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:
@@ -146,9 +144,7 @@ def _wrap_control(
     picture = isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
     if picture or not space.is_np_flattenable:
         raise EnvironmentProblem(f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}.")
-    if isinstance(env.action_space, gym.spaces.Box) and np.issubdtype(env.action_space.dtype, np.floating):
-        env = adapt_actions(env)
-    return Vector(_count(env, max_episode_length))
+    return Vector(_count(adapt_actions(env), max_episode_length))
 
 
 def _count(env: gym.Env[Any, Any], max_episode_length: int | None) -> gym.Env[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
@@ -134,6 +134,40 @@ class Aim(gym.Env[Vector, Vector]):
         return self._point
 
 
+class Dials(gym.Env[Vector, Vector]):
+    """Five steps, each with a setting of two dials (3 and 4 positions, one-hot): each one set right earns 1/2.
+
+    The best return is 5. With `switches` the dials have two positions and the actions are MultiBinary.
+    """
+
+    num_steps = 5
+
+    def __init__(self, *, switches: bool = False) -> None:
+        self._positions = (2, 2) if switches else (3, 4)
+        self.observation_space = Box(0.0, 1.0, (sum(self._positions),), np.float32)
+        self.action_space = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=(0, 1))
+        self._setting = np.zeros(2, np.int64)
+        self._elapsed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """Show the first setting."""
+        super().reset(seed=seed)
+        self._elapsed = 0
+        return self._next_setting(), {}
+
+    def step(self, action: Any) -> Step:
+        """Reward what is set right, show the next setting."""
+        assert self.action_space.contains(action)
+        start = getattr(self.action_space, "start", 0)
+        reward = float((action - start == self._setting).mean())
+        self._elapsed += 1
+        return self._next_setting(), reward, self._elapsed == self.num_steps, False, {}
+
+    def _next_setting(self) -> Vector:
+        self._setting = self.np_random.integers(self._positions)
+        return np.concatenate([_one_hot(int(i), n) for i, n in zip(self._setting, self._positions, strict=True)])
+
+
 class Crash(gym.Wrapper[Any, Any, Any, Any]):
     """A Bandit whose steps raise RuntimeError with probability `p`."""
 
@@ -184,6 +218,6 @@ def _one_hot(index: int, size: int) -> Vector:
     return vector
 
 
-for _toy in (Recall, Bandit, Corridor, Aim, Crash, Hang, NaN):
+for _toy in (Recall, Bandit, Corridor, Aim, Dials, Crash, Hang, NaN):
     if f"{_toy.__name__}-v0" not in gym.registry:
         gym.register(f"{_toy.__name__}-v0", entry_point=f"envs.toys:{_toy.__name__}")

@@ -58,7 +58,13 @@ class Config:
     )
     max_episode_length: int = flag(1_000_000, "cut episodes after this many steps (bootstrapped, not terminal)", minimum=1)
     scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")
-    recurrent: str = flag("none", "recurrent core after the shared layers", choices=("none", "lstm", "gru"), group="network")
+    network: str = flag(
+        "auto",
+        "layers for images; auto: four small convolutions for 42x42, DQN's three for 84x84; impala: fifteen, residual, for either",
+        choices=("auto", "impala"),
+        group="network",
+    )
+    recurrent: str = flag("none", "recurrent core after the shared layers", choices=("none", "lstm", "gru"))
     hidden_size: int = flag(256, "units of the recurrent core and of MLP layers", minimum=1)
     num_layers: int = flag(2, "layers of the MLP for vector observations", minimum=0)
     num_shared_layers: int = flag(0, "how many of them actor and critic share; the recurrent core comes after these", minimum=0)

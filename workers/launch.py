@@ -15,7 +15,16 @@ from workers.process import cores, deaf_children
 
 FIXED_ON_RESUME = (
     *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir"),
-    *("recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation", "state_dependent_std", "squash_actions"),
+    *(
+        "network",
+        "recurrent",
+        "hidden_size",
+        "num_layers",
+        "num_shared_layers",
+        "activation",
+        "state_dependent_std",
+        "squash_actions",
+    ),
 )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.heads import Categorical, DiagonalGaussian, Head
+from a3c.heads import Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
@@ -26,6 +26,7 @@ class Spaces:
     num_actions: int  # how many there are to choose from, or of how many numbers one consists
     continuous: bool = False
     bounded: bool = True  # whether each number of a continuous action has bounds
+    choices: tuple[int, ...] = ()  # where an action is several choices at once: how many there are to choose from in each
 
     @property
     def num_statistics(self) -> int:
@@ -49,6 +50,7 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
         num_shared_layers=config.num_shared_layers,
         hidden_size=config.hidden_size,
         observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
+        residual=config.network == "impala",
     )
     if not spaces.normalised:
         model.observation_inverse_std.fill_(1 / 255)
@@ -56,6 +58,8 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
 
 
 def _build_head(config: Config, spaces: Spaces) -> Head:
+    if spaces.choices:
+        return MultiCategorical(spaces.choices)
     if not spaces.continuous:
         return Categorical(spaces.num_actions)
     return DiagonalGaussian(

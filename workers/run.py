@@ -38,6 +38,9 @@ def look_at(environment: ResolvedId, config: Config) -> Spaces:
     observations, actions = (tuple(env.observation_space.shape), environment.observation), env.action_space
     if isinstance(actions, gymnasium.spaces.Box):
         spaces = Spaces(*observations, num_actions=actions.shape[0], continuous=True, bounded=is_bounded(actions))
+    elif isinstance(actions, gymnasium.spaces.MultiDiscrete):
+        choices = tuple(actions.nvec.tolist())
+        spaces = Spaces(*observations, num_actions=sum(choices), choices=choices)
     else:
         assert isinstance(actions, gymnasium.spaces.Discrete)
         spaces = Spaces(*observations, num_actions=int(actions.n))

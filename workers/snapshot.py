@@ -44,7 +44,7 @@ def normaliser_state(normaliser: SharedNormaliser) -> dict[str, Any]:
 def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, ResolvedId]:
     """The network of a snapshot, ready to play, with its configuration and environment."""
     config = Config(**saved_config(state))
-    spaces = Spaces(**state["spaces"])
+    spaces = Spaces(**{**state["spaces"], "choices": tuple(state["spaces"].get("choices", ()))})
     model = build_model(config, spaces)
     FlatParameters(model).vector.copy_(state["parameters"])
     if spaces.normalised:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from a3c.heads import Categorical, DiagonalGaussian
+from a3c.heads import Categorical, DiagonalGaussian, MultiCategorical
 
 
 def test_log_prob_and_entropy_equal_torch_distributions():
@@ -23,6 +23,25 @@ def test_samples_have_the_policys_frequencies():
 
 def test_mode_is_the_most_probable_action():
     assert Categorical(3).mode(torch.tensor([[0.0, 2.0, 1.0]])).tolist() == [1]
+
+
+def test_several_choices_at_once_are_the_product_of_their_distributions():
+    head, logits = MultiCategorical((3, 2, 4)), torch.randn(5, 2, 9)
+    parts = [torch.distributions.Categorical(logits=part) for part in logits.split([3, 2, 4], -1)]
+    actions = torch.stack([part.sample() for part in parts], -1)
+    log_prob, entropy = head.log_prob_and_entropy(logits, actions)
+    torch.testing.assert_close(log_prob, sum(part.log_prob(actions[..., i]) for i, part in enumerate(parts)))
+    torch.testing.assert_close(entropy, sum(part.entropy() for part in parts))
+    assert torch.equal(head.mode(logits), torch.stack([part.logits.argmax(-1) for part in parts], -1))
+
+
+def test_several_choices_are_drawn_with_their_own_frequencies():
+    head, logits = MultiCategorical((3, 2)), torch.tensor([0.0, 1.0, -2.0, 0.5, -0.5])
+    actions = head.sample(logits, head.noise((200_000,), torch.Generator().manual_seed(0)))
+    assert actions.shape == (200_000, 2)
+    joint = torch.zeros(3, 2).index_put_(tuple(actions.T), torch.ones(()), accumulate=True) / len(actions)
+    expected = logits[:3].softmax(-1).unsqueeze(1) * logits[3:].softmax(-1)
+    torch.testing.assert_close(joint, expected, atol=0.005, rtol=0)
 
 
 def gaussian(num_actions: int, *, bounds: str | None = "clip", state_dependent_std: bool = False) -> DiagonalGaussian:

@@ -6,12 +6,18 @@ from a3c.model import ActorCritic
 from shared_optim.flat import FlatParameters
 from tests.a3c.segments import play, segment_of, unrolled
 
-SHAPES = {"small conv": ((1, 42, 42), torch.uint8), "nature": ((4, 84, 84), torch.uint8), "mlp": ((5,), torch.float32)}
+SHAPES = {
+    "small conv": ((1, 42, 42), torch.uint8),
+    "nature": ((4, 84, 84), torch.uint8),
+    "impala": ((2, 20, 20), torch.uint8),
+    "mlp": ((5,), torch.float32),
+}
 
 
 def make_model(name: str, recurrent: str, **options) -> ActorCritic:
     torch.manual_seed(0)
-    return ActorCritic(observation_shape=SHAPES[name][0], head=Categorical(6), recurrent=recurrent, hidden_size=16, **options)
+    options |= {"recurrent": recurrent, "hidden_size": 16, "residual": name == "impala"}
+    return ActorCritic(observation_shape=SHAPES[name][0], head=Categorical(6), **options)
 
 
 def make_observations(name: str, T: int, B: int) -> torch.Tensor:
@@ -22,6 +28,16 @@ def make_observations(name: str, T: int, B: int) -> torch.Tensor:
 def test_the_conv_lstm_has_the_parameters_of_pytorch_a3c():
     model = ActorCritic(observation_shape=(1, 42, 42), head=Categorical(6), recurrent="lstm", hidden_size=256)
     assert sum(parameter.numel() for parameter in model.parameters()) == 588_967
+
+
+def test_the_residual_network_is_impalas():
+    model = ActorCritic(observation_shape=(4, 84, 84), head=Categorical(15), residual=True, hidden_size=256)
+    assert len(model.body.convolutions) == 15
+    per_block = [(4, 16), (16, 32), (32, 32)]
+    convolutions = sum(9 * a * b + b + 4 * (9 * b * b + b) for a, b in per_block)
+    heads = 256 * (15 + 1) + 15 + 1
+    expected = convolutions + (11 * 11 * 32 * 256 + 256) + heads
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 
 def test_initialisation_of_the_conv_lstm():

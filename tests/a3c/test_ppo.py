@@ -57,7 +57,8 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
 
 
 @pytest.mark.parametrize("recurrent", ["none", "lstm"])
-def test_every_pass_sees_every_environment_once_and_the_parameters_as_they_are_then(recurrent):
+def test_every_pass_sees_everything_once_and_the_parameters_as_they_are_then(recurrent):
+    """Steps are dealt singly; where the network carries a state, environments are."""
     torch.manual_seed(0)
     model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
     segment = make_segment(model, 5, 6)
@@ -72,5 +73,36 @@ def test_every_pass_sees_every_environment_once_and_the_parameters_as_they_are_t
         with torch.no_grad():
             model.critic.bias.add_(1.0)
     assert [bias for _, bias in seen] == [0, 1, 2, 3, 4, 5]
-    everyone = sorted(segment.observations[0, :, 0].tolist())
-    assert [sorted(value for part, _ in seen[i : i + 3] for value in part) for i in (0, 3)] == [everyone, everyone]
+    everything = segment.observations[:1, :, 0] if recurrent == "lstm" else segment.observations[..., 0]
+    everything = sorted(everything.flatten().tolist())
+    assert [sorted(value for part, _ in seen[i : i + 3] for value in part) for i in (0, 3)] == [everything, everything]
+
+
+def test_values_clipped_earn_nothing_beyond_the_clip():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    move(model)
+    settings = SETTINGS | {"value_loss_coef": 1.0, "entropy_coef": 0.0, "clip_values": True}
+    ((_, told),) = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    names = ("rewards", "values", "next_values", "terminated", "truncated")
+    returns = (
+        generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8) + segment.values
+    )
+    _, values = model.unroll(segment)
+    near = torch.maximum(torch.minimum(values, segment.values + 0.1), segment.values - 0.1)
+    assert not torch.equal(near, values)
+    expected = torch.maximum((returns - values) ** 2, (returns - near) ** 2).mean()
+    torch.testing.assert_close(told["value_loss"], expected)
+
+
+def test_passes_end_where_the_policy_has_moved_far_by_everybodys_measure():
+    model, asked = make_model(), []
+    segment = make_segment(model, 9, 2)
+
+    def average(values):
+        asked.append(values)
+        return values + (0.5 if len(asked) == 4 else 0.0)  # others have moved far by then; the first call is for advantages
+
+    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=5, num_mini_batch=2, target_kl=0.1)
+    assert len([*algorithm.losses(model, segment, average)]) == 2
+    torch.testing.assert_close(asked[1], torch.zeros(1), atol=1e-6, rtol=0)

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
 from envs.actions import adapt_actions
 
@@ -13,7 +13,7 @@ from envs.actions import adapt_actions
 class Echo(gym.Env[Any, Any]):
     """Remembers the action it was given."""
 
-    def __init__(self, actions: Box) -> None:
+    def __init__(self, actions: Space[Any]) -> None:
         self.observation_space, self.action_space = Box(0.0, 1.0, (1,), np.float32), actions
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -46,3 +46,26 @@ def test_actions_of_any_shape_are_flat_for_the_policy(shape: tuple[int, ...]) ->
     assert env.action_space.shape == (int(np.prod(shape)),)
     flat = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32)
     np.testing.assert_allclose(env.step(flat)[4]["action"], 4 * flat.reshape(shape), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("actions", "numbers", "arrives"),
+    [
+        (MultiDiscrete([3, 4], start=[0, 5]), [2, 3], [2, 8]),
+        (MultiDiscrete([[2, 3], [4, 5]]), [1, 2, 3, 4], [[1, 2], [3, 4]]),
+        (MultiBinary((2, 2)), [1, 0, 0, 1], [[1, 0], [0, 1]]),
+    ],
+)
+def test_choices_arrive_in_the_environments_own_shape_and_from_its_own_start(actions, numbers, arrives) -> None:
+    env = adapt_actions(Echo(actions))
+    assert isinstance(env.action_space, MultiDiscrete)
+    assert env.action_space.shape == (len(numbers),)
+    arrived = env.step(np.array(numbers))[4]["action"]
+    assert arrived.tolist() == arrives
+    assert actions.contains(arrived)
+
+
+def test_a_discrete_action_counts_from_the_environments_own_start() -> None:
+    env = adapt_actions(Echo(Discrete(3, start=-1)))
+    assert env.action_space == Discrete(3)
+    assert [env.step(i)[4]["action"] for i in range(3)] == [-1, 0, 1]
