@@ -60,7 +60,7 @@ class NatureConv(nn.Module):
 
 
 class ImpalaConv(nn.Module):
-    """Fifteen 3x3 convolutions with residual connections: [N, C, H, W] -> [N, hidden_size]. Espeholt et al. 2018, figure 3, with 256.
+    """Fifteen 3x3 convolutions with residual connections: [N, C, H, W] -> [N, hidden_size]. Espeholt et al. 2018, figure 3.
 
     Three blocks of 16, 32 and 32 channels, each a convolution, 3x3 maxima with stride 2, and twice x + conv(φ(conv(φ(x)))).
     """

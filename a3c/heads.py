@@ -56,7 +56,7 @@ class MultiCategorical(nn.Module):
         super().__init__()
         self.action_shape = (len(sizes),)
         self.num_parameters = self.num_actions = sum(sizes)
-        self._sizes, self._choices = list(sizes), nn.ModuleList(Categorical(size) for size in sizes)
+        self._sizes, self._choices = list(sizes), [Categorical(size) for size in sizes]
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Standard Gumbel noise [*shape, sum of sizes], which `sample` turns into actions; one draw can serve many steps."""
@@ -68,11 +68,11 @@ class MultiCategorical(nn.Module):
 
     def mode(self, logits: Tensor) -> Tensor:
         """The most probable action [..., D]."""
-        return torch.stack([part.argmax(-1) for part in logits.split(self._sizes, -1)], -1)
+        return torch.stack([part.argmax(-1) for part in torch.split(logits, self._sizes, -1)], -1)
 
     def log_prob_and_entropy(self, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """log π(a|s) [...] and H(π(·|s)) [...] in nats: sums over the choices."""
-        parts = zip(self._choices, logits.split(self._sizes, -1), actions.unbind(-1), strict=True)
+        parts = zip(self._choices, torch.split(logits, self._sizes, -1), actions.unbind(-1), strict=True)
         log_probs, entropies = zip(*(choice.log_prob_and_entropy(*part) for choice, *part in parts), strict=True)
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 

@@ -34,7 +34,7 @@ class ActorCritic(nn.Module):
         observation_clip: float | None = None,
         residual: bool = False,
     ) -> None:
-        """`residual`: IMPALA's convolutions for images of any size; `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
+        """`residual`: IMPALA's convolutions for images; `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
 
         Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
         these, and each of the two has the rest for itself. Convolutions are always shared.

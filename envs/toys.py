@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
@@ -143,9 +143,9 @@ class Dials(gym.Env[Vector, Vector]):
     num_steps = 5
 
     def __init__(self, *, switches: bool = False) -> None:
-        self._positions = (2, 2) if switches else (3, 4)
+        self._positions = [2, 2] if switches else [3, 4]
         self.observation_space = Box(0.0, 1.0, (sum(self._positions),), np.float32)
-        self.action_space = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=(0, 1))
+        self.action_space: Space[Any] = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=[0, 1])
         self._setting = np.zeros(2, np.int64)
         self._elapsed = 0
 

@@ -60,7 +60,7 @@ class Config:
     scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")
     network: str = flag(
         "auto",
-        "layers for images; auto: four small convolutions for 42x42, DQN's three for 84x84; impala: fifteen, residual, for either",
+        "convolutions; auto: four small ones for 42x42, DQN's three for 84x84; impala: fifteen, residual, for either",
         choices=("auto", "impala"),
         group="network",
     )
