@@ -1,6 +1,8 @@
 """Proximal policy optimization (Schulman et al. 2017), with the clipped objective; lock-free it is asynchronous PPO."""
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,14 +38,8 @@ class ProximalPolicyOptimization:
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         advantages = normalized(advantages, average)
-        if self.num_mini_batch > 1 and not segment.recurrent:
-            segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
         for _ in range(self.num_epochs):
-            for chosen in torch.randperm(advantages.shape[1]).tensor_split(self.num_mini_batch):
-                whole = self.num_mini_batch == 1
-                part = segment if whole else segment.of(chosen)
-                A, R = (advantages, returns) if whole else (advantages[:, chosen], returns[:, chosen])
-
+            for part, A, R in self._minibatches(segment, advantages, returns):
                 policy, values = model.unroll(part)
                 log_probs, entropies = model.head.log_prob_and_entropy(policy, part.actions)
                 log_ratio = log_probs - part.log_probs
@@ -72,6 +68,19 @@ class ProximalPolicyOptimization:
                         "clip_fraction": (clipped != ratio).float().mean(),
                     },
                 )
+
+    def _minibatches(self, segment: Segment, advantages: Tensor, returns: Tensor) -> Iterator[tuple[Segment, Tensor, Tensor]]:
+        if self.num_mini_batch == 1:
+            yield segment, advantages, returns
+            return
+        if not segment.recurrent:
+            segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
+        size = advantages.shape[1]
+        order = torch.randperm(size)
+        segment, advantages, returns = segment.of(order), advantages[:, order], returns[:, order]
+        cuts = [size * i // self.num_mini_batch for i in range(self.num_mini_batch + 1)]
+        for part in itertools.starmap(slice, itertools.pairwise(cuts)):
+            yield segment.of(part), advantages[:, part], returns[:, part]
 
     def _value_loss(self, values: Tensor, acted_values: Tensor, returns: Tensor) -> Tensor:
         errors = (returns - values).square()

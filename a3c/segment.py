@@ -57,8 +57,8 @@ class Segment:
         steps = {name: value.flatten(0, 1).unsqueeze(0) for name, value in self._columns().items()}
         return Segment(**steps, state=self.state.new_zeros(self.rewards.numel(), 0))
 
-    def of(self, environments: Tensor) -> "Segment":
-        """The steps of some environments, by their numbers; without the recording."""
+    def of(self, environments: Tensor | slice) -> "Segment":
+        """The steps of some environments, by their numbers, or a view of a slice of them; without the recording."""
         columns = {name: value[:, environments] for name, value in self._columns().items()}
         return Segment(**columns, state=self.state[environments])
 
