@@ -44,18 +44,19 @@ PHYSICS: dict[str, Any] = {
     "optimizer": "rmsprop_tf",
     "use_linear_lr_decay": True,
 }
-# Whose actions pay late: few updates from long segments and much noise, which the normalised advantages hold up.
+# Whose actions pay late: few updates, from long segments, and much noise, which normalised advantages keep up.
 PATIENT: dict[str, Any] = {"normalize_advantages": True, "initial_log_std": 0.0}
-# Who falls early has run fast: with a discount of 0.99 that is worth more than a slower walk that goes on. Hopper stands still
-# for ever once it can, unless noise is still large by then. What a stroke is worth shows over Swimmer's whole glide, and no
-# critic knows it: half an episode's own rewards do. A reach is over in fifty steps.
+# Who falls early has run fast: with a discount of 0.99 that is worth more than a slower walk that goes on. Who can stand still
+# does so for ever, unless there is still much noise by then.
+BIPED: dict[str, Any] = {**PATIENT, "gamma": 0.995, "gae_lambda": 0.97, "num_steps": 100, "lr": 1.5e-3}
 BODIES: dict[str, dict[str, Any]] = {
-    "Walker2d": {"gamma": 0.995},
+    "Hopper": BIPED,
+    "Walker2d": BIPED,
     "Ant": {"gamma": 0.995},
     "Humanoid": {"gamma": 0.995},
-    "Hopper": {**PATIENT, "gamma": 0.995, "gae_lambda": 0.97, "num_steps": 100, "lr": 1.5e-3},
+    # What a stroke is worth shows over the whole glide, and no critic knows it: half an episode's own rewards do.
     "Swimmer": {**PATIENT, "gamma": 0.9999, "gae_lambda": 1.0, "num_steps": 500, "lr": 2.5e-3},
-    "Reacher": {"gamma": 0.9},
+    "Reacher": {"gamma": 0.9},  # over in fifty steps
 }
 CLASSIC: dict[str, Any] = {
     "recurrent": "lstm",
