@@ -46,7 +46,7 @@ class ProximalPolicyOptimization:
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - self.clip_param, 1 + self.clip_param)
                 # Schulman's estimate of KL(acted || now), http://joschu.net/blog/kl-approx.html
-                approx_kl = (ratio - 1 - log_ratio).mean().detach()
+                approx_kl = (ratio - 1 - log_ratio).detach().mean()
                 if self.target_kl < math.inf and average(approx_kl.unsqueeze(0)) > self.target_kl:
                     return
 
