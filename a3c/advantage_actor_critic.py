@@ -29,6 +29,7 @@ class AdvantageActorCritic:
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
     bounds_loss_coef: float = 0.0  # c_b
+    auxiliary_loss_coef: float = 0.0  # of the network's auxiliary heads
     normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
@@ -52,6 +53,8 @@ class AdvantageActorCritic:
         loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
         if self.bounds_loss_coef:
             loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
+        if self.auxiliary_loss_coef:
+            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(segment)
         if self.loss_reduction == "sum":
             loss = loss * advantages.numel()
         yield (

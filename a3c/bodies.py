@@ -106,18 +106,23 @@ class MLP(nn.Module):
     def __init__(self, observation_shape: tuple[int, ...], *, activation: str, num_layers: int, hidden_size: int) -> None:
         super().__init__()
         (size,) = observation_shape
-        sizes = [size] + num_layers * [hidden_size]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.sizes = [size] + num_layers * [hidden_size]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(self.sizes))
         self.activation = ACTIVATIONS[activation]
-        self.output_size = sizes[-1]
+        self.output_size = self.sizes[-1]
         for layer in self.layers:
             orthogonal_(layer, math.sqrt(2))
 
     def forward(self, x: Tensor, layers: Layers) -> Tensor:
         """[N, D] -> [N, F]."""
+        return self.depths(x, layers)[-1]
+
+    def depths(self, x: Tensor, layers: Layers) -> list[Tensor]:
+        """What comes in [N, D], and what each layer makes of it."""
+        outputs = [x]
         for layer in self.layers:
-            x = layers.layer(layer, self.activation, x)
-        return x
+            outputs.append(layers.layer(layer, self.activation, outputs[-1]))
+        return outputs
 
 
 def orthogonal_(layer: nn.Module, gain: float) -> None:

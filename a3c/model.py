@@ -1,8 +1,11 @@
 """The actor-critic network: body, optional recurrent core, policy head and critic."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from a3c.auxiliary import AuxiliaryHead
 from a3c.bodies import MLP, ImpalaConv, NatureConv, SmallConv, normalized_rows_
 from a3c.heads import Head
 from a3c.kernels import Scaling
@@ -33,13 +36,15 @@ class ActorCritic(nn.Module):
         hidden_size: int = 256,
         observation_clip: float | None = None,
         residual: bool = False,
+        auxiliary_heads: Sequence[AuxiliaryHead] = (),
     ) -> None:
         """`residual`: IMPALA's convolutions for images; `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
 
         Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
         these, and each of the two has the rest for itself. Convolutions are always shared.
 
-        ValueError for an observation shape that no body takes.
+        `auxiliary_heads` are computed by `unroll` only. ValueError for an observation shape that no body takes, or for a head
+        at a depth that there is not.
         """
         super().__init__()
         self.observation_shape = observation_shape
@@ -64,6 +69,9 @@ class ActorCritic(nn.Module):
         self.critic = nn.Linear(self.critic_body.output_size, 1)
         normalized_rows_(self.actor, 0.01)
         normalized_rows_(self.critic, 1.0)
+        self._auxiliary_heads = tuple(auxiliary_heads)
+        self.auxiliary = nn.ModuleDict({head.name: self._auxiliary_layer(head) for head in auxiliary_heads})
+        self._auxiliary_outputs: dict[str, Tensor] = {}
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Zeros [B, S]; S is 0 without a recurrent core."""
@@ -74,7 +82,7 @@ class ActorCritic(nn.Module):
         features = self.body(layers.input(observations, self._scaling), layers)
         if self.core is not None:
             features, state = self.core.step(features, state, layers)
-        policy, values = self._heads(features, layers)
+        policy, values = self._heads(self.actor_body(features, layers), self.critic_body(features, layers), layers)
         return policy, values, state
 
     def unroll(self, segment: Segment) -> tuple[Tensor, Tensor]:
@@ -84,15 +92,43 @@ class ActorCritic(nn.Module):
         """
         T, B = segment.starts.shape
         layers = COMPUTING if segment.recording is None else segment.recording.replay()
-        features = self.body(layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
+        shared = _depths(self.body, layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
+        features = shared[-1]
         if self.core is not None:
             features = self.core.unroll(features.view(T, B, -1), segment.state, segment.starts, layers).flatten(0, 1)
-        policy, values = self._heads(features, layers)
+        actor, critic = self.actor_body.depths(features, layers), self.critic_body.depths(features, layers)
+        policy, values = self._heads(actor[-1], critic[-1], layers)
+        sides = {"shared": shared, "actor": actor, "critic": critic}
+        self._auxiliary_outputs = {
+            head.name: self.auxiliary[head.name](sides[head.side][head.depth]).view(T, B, -1) for head in self._auxiliary_heads
+        }
         return policy.view(T, B, -1), values.view(T, B)
 
-    def _heads(self, features: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
-        actor, critic = self.actor_body(features, layers), self.critic_body(features, layers)
+    def auxiliary_loss(self, segment: Segment) -> Tensor:
+        """The sum of the auxiliary heads' losses for the segment that was unrolled last."""
+        losses = [head.loss(self._auxiliary_outputs[head.name], segment) for head in self._auxiliary_heads]
+        return torch.stack(losses).sum() if losses else torch.zeros(())
+
+    def _heads(self, actor: Tensor, critic: Tensor, layers: Layers) -> tuple[Tensor, Tensor]:
         return layers.layer(self.actor, None, actor), layers.layer(self.critic, None, critic).squeeze(-1)
+
+    def _auxiliary_layer(self, head: AuxiliaryHead) -> nn.Linear:
+        bodies = {"shared": self.body, "actor": self.actor_body, "critic": self.critic_body}
+        body = bodies.get(head.side)
+        depth = len(body.layers) if isinstance(body, MLP) else -1
+        if body is None or not -1 <= head.depth <= depth:
+            raise ValueError(
+                f"auxiliary head {head.name!r} is at depth {head.depth} of side {head.side!r}; "
+                f"sides are {', '.join(bodies)}, and depths there go from -1 (all layers) to {depth}"
+            )
+        size = body.output_size if head.depth in (-1, depth) or not isinstance(body, MLP) else body.sizes[head.depth]
+        layer = nn.Linear(size, head.size)
+        normalized_rows_(layer, 1.0)
+        return layer
+
+
+def _depths(body: nn.Module, x: Tensor, layers: Layers) -> list[Tensor]:
+    return body.depths(x, layers) if isinstance(body, MLP) else [body(x, layers)]
 
 
 def _body(

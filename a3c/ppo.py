@@ -28,6 +28,7 @@ class ProximalPolicyOptimization:
     value_loss_coef: float  # c_v
     clip_param: float  # ε
     bounds_loss_coef: float = 0.0  # c_b
+    auxiliary_loss_coef: float = 0.0  # of the network's auxiliary heads
     clip_values: bool = False  # whether V, too, earns nothing by moving further than ε from what it was when acted
     target_kl: float = math.inf  # where the passes end
     num_epochs: int  # K, passes over the segment
@@ -56,6 +57,8 @@ class ProximalPolicyOptimization:
                 loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
                 if self.bounds_loss_coef:
                     loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
+                if self.auxiliary_loss_coef:
+                    loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(part)
                 yield (
                     loss,
                     {

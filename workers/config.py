@@ -92,6 +92,8 @@ class Config:
     bounds_loss_coef: float = flag(
         0.0, "Box actions: weight of the squared distance by which the policy's means leave the bounds", minimum=0.0
     )
+    auxiliary_heads: str | None = flag(None, "module:function that returns auxiliary heads, see a3c/auxiliary.py")
+    auxiliary_loss_coef: float = flag(0.3, "weight of their losses", minimum=0.0)
     max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
     clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)

@@ -15,16 +15,8 @@ from workers.process import cores, deaf_children
 
 FIXED_ON_RESUME = (
     *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir"),
-    *(
-        "network",
-        "recurrent",
-        "hidden_size",
-        "num_layers",
-        "num_shared_layers",
-        "activation",
-        "state_dependent_std",
-        "squash_actions",
-    ),
+    *("network", "recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation"),
+    *("auxiliary_heads", "state_dependent_std", "squash_actions"),
 )
 
 

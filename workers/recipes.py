@@ -1,13 +1,15 @@
 """Recipes: a row names an algorithm, a shared optimizer and an exchange; here the configuration stops."""
 
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.auxiliary import AuxiliaryHead
 from a3c.heads import Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
@@ -51,10 +53,22 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
         hidden_size=config.hidden_size,
         observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
         residual=config.network == "impala",
+        auxiliary_heads=_auxiliary_heads(config.auxiliary_heads, spaces),
     )
     if not spaces.normalised:
         model.observation_inverse_std.fill_(1 / 255)
     return model
+
+
+def _auxiliary_heads(name: str | None, spaces: Spaces) -> Sequence[AuxiliaryHead]:
+    if name is None:
+        return ()
+    module, _, function = name.partition(":")
+    try:
+        heads: Sequence[AuxiliaryHead] = getattr(importlib.import_module(module), function)(spaces)
+    except (ImportError, AttributeError) as problem:
+        raise ValueError(f"--auxiliary-heads {name} is not a function module:function ({problem})") from None
+    return heads
 
 
 def _build_head(config: Config, spaces: Spaces) -> Head:
@@ -78,6 +92,7 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
         "entropy_coef": config.entropy_coef,
         "value_loss_coef": config.value_loss_coef,
         "bounds_loss_coef": config.bounds_loss_coef,
+        "auxiliary_loss_coef": config.auxiliary_loss_coef if config.auxiliary_heads else 0.0,
     }
     if config.algo == "ppo":
         return ProximalPolicyOptimization(

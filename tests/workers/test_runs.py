@@ -161,3 +161,20 @@ def test_an_environment_of_ones_own_from_another_folder(tmp_path):
     assert run.finish() == 0, run.text
     play = [sys.executable, str(ROOT / "enjoy.py"), "--run-dir", "run", "--episodes", "1", "--json"]
     assert json.loads(subprocess.run(play, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)["lengths"] == [5]
+
+
+def test_auxiliary_heads_of_ones_own_learn_beside_the_policy(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from a3c.auxiliary import AuxiliaryHead\n\n\n"
+        "def error(outputs, segment):\n    return (outputs - segment.observations).square().mean()\n\n\n"
+        "def heads(spaces):\n"
+        "    size = spaces.observation_shape[0]\n"
+        "    return [AuxiliaryHead(name='copy', side='actor', depth=-1, size=size, loss=error)]\n"
+    )
+    run = RunningMain(tmp_path / "run", "--auxiliary-heads", "mine:heads", "--stop-reward", "4.7", "--max-seconds", "45")
+    assert run.finish() == 0, run.text
+    assert run.status["eval_return_mean"] == 5.0
+    wrong = RunningMain(tmp_path / "wrong", "--auxiliary-heads", "mine:tails")
+    assert wrong.finish() == 1
+    assert "is not a function module:function" in wrong.text
+    assert "Traceback" not in wrong.text
