@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from workers.process import limit_threads
+from workers.process import THREAD_VARIABLES, limit_threads
 from workers.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +122,43 @@ def measure_training(env_name: str, workers: int, envs: int, seconds: float, ext
         }
 
 
-def measure(setting: str, *, rounds: int, seconds: float, extra: list[str]) -> dict[str, Any]:
+def train_with_sb3(env_name: str, algo: str, seconds: float, pipe: Connection) -> None:
+    """Trains with Stable-Baselines3's own settings for a vector environment; sends steps per second after the warm-up."""
+    import stable_baselines3
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Clock(BaseCallback):  # type: ignore[misc]
+        ready, began, steps, done = time.perf_counter() + WARM_UP, 0.0, 0, False
+
+        def _on_rollout_start(self) -> None:
+            now = time.perf_counter()
+            if not self.began and now > self.ready:
+                self.began, self.steps = now, self.num_timesteps
+            elif self.began and not self.done and now - self.began > seconds:
+                pipe.send((self.num_timesteps - self.steps) / (now - self.began))
+                self.done = True
+
+        def _on_step(self) -> bool:
+            return not self.done
+
+    learner = {"ppo": stable_baselines3.PPO, "a2c": stable_baselines3.A2C}[algo]("MlpPolicy", env_name, device="cpu")
+    learner.learn(10**9, callback=Clock())
+
+
+def measure_sb3(env_name: str, algo: str, seconds: float) -> float:
+    """Steps per second of Stable-Baselines3, left to use as many threads as it likes."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    threads = {name: os.environ.pop(name) for name in THREAD_VARIABLES if name in os.environ}
+    child = context.Process(target=train_with_sb3, args=(env_name, algo, seconds, theirs), daemon=True)
+    child.start()
+    os.environ.update(threads)
+    speed = float(ours.recv())
+    child.join()
+    return speed
+
+
+def measure(setting: str, *, rounds: int, seconds: float, beside_sb3: str | None, extra: list[str]) -> dict[str, Any]:
     """One setting, ENV:WORKERSxENVS: bare and training in turn, `rounds` times."""
     env_name, _, size = setting.rpartition(":")
     workers, envs = map(int, size.split("x"))
@@ -131,6 +167,9 @@ def measure(setting: str, *, rounds: int, seconds: float, extra: list[str]) -> d
         bare = measure_bare(env_name, seconds)
         training = measure_training(env_name, workers, envs, seconds, extra)
         pairs.append({"bare_steps_per_second": bare, **training, "ratio": training["steps_per_second"] / bare})
+        if beside_sb3:
+            pairs[-1]["sb3_steps_per_second"] = sb3 = measure_sb3(env_name, beside_sb3, seconds)
+            pairs[-1]["times_sb3"] = training["steps_per_second"] / sb3
     medians = {name: round(statistics.median(pair[name] for pair in pairs), 3) for name in pairs[0]}
     return {"setting": setting, **medians, "ratios": [round(pair["ratio"], 3) for pair in pairs]}
 
@@ -142,8 +181,10 @@ def main() -> None:
     parser.add_argument("--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--beside-sb3", choices=("ppo", "a2c"), help="measure Stable-Baselines3's as well, if it is installed")
     options, extra = parser.parse_known_args()
-    results = [measure(setting, rounds=options.rounds, seconds=options.seconds, extra=extra) for setting in options.setting]
+    plan = {"rounds": options.rounds, "seconds": options.seconds, "beside_sb3": options.beside_sb3, "extra": extra}
+    results = [measure(setting, **plan) for setting in options.setting]
     print(json.dumps({"commit": git_commit(), "machine": machine(), "extra_flags": extra, "results": results}, indent=2))
 
 
