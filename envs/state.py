@@ -16,7 +16,7 @@ State = dict[str, Any]
 _CONSTANT = (gym.Space, EnvSpec, type, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 _CONSTANT_KINDS = ("._ale_py.Action", ".MjModel", ".MujocoRenderer", ".GreyScreen")
 _PLAIN = (type(None), bool, int, float, str)
-_REFERENCES = ("env", "unwrapped")  # other layers, which are visited by themselves
+_SETTINGS = ("_saved_kwargs", "_max_episode_steps")  # what gymnasium's wrappers were made with
 
 
 class Unsaveable(Exception):
@@ -48,7 +48,7 @@ def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
 def _save_layer(layer: gym.Env[Any, Any]) -> State:
     result = {}
     for name, value in vars(layer).items():
-        if name in _REFERENCES or isinstance(value, _CONSTANT):
+        if name in _SETTINGS or (name == "env" and isinstance(layer, gym.Wrapper)):
             continue
         try:
             result[name] = _encode(value)
@@ -65,13 +65,13 @@ def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return "array" if isinstance(value, np.ndarray) else "number", torch.from_numpy(np.array(value))
     if isinstance(value, np.random.Generator):
-        return "random", value.bit_generator.state
+        return "random", _encode(value.bit_generator.state)
     if type(value) in (list, tuple, deque):
         items = [_encode(item) for item in value]
-        return None if None in items else (type(value).__name__, items)
+        return _unless_constant(type(value).__name__, items, items, kind)
     if type(value) is dict:
         pairs = [[_encode(key), _encode(item)] for key, item in value.items()]
-        return None if any(None in pair for pair in pairs) else ("dict", pairs)
+        return _unless_constant("dict", pairs, [item for _, item in pairs], kind)
     if kind.endswith("ALEInterface"):
         return "emulator", value.cloneState(include_rng=True).serialize()
     if kind == "mujoco._structs.MjData":
@@ -79,6 +79,14 @@ def _encode(value: Any) -> Any:
     if isinstance(value, _CONSTANT) or kind.endswith(_CONSTANT_KINDS):
         return None
     raise TypeError(f"a {kind}")
+
+
+def _unless_constant(name: str, content: list[Any], items: list[Any], kind: str) -> Any:
+    if items and all(item is None for item in items):
+        return None
+    if None in items:
+        raise TypeError(f"a {kind} of what changes and what does not")
+    return name, content
 
 
 def _physics(data: Any) -> State:
@@ -94,9 +102,10 @@ def _load_attribute(layer: gym.Env[Any, Any], name: str, saved: Any) -> None:
     here = getattr(layer, name, None)
     match kind:
         case "random":
+            numbers = _decode(content, None)
             # A layer that has drawn no number yet has no generator of its own.
-            generator = np.random.Generator(np.random.PCG64()) if here is None else here
-            generator.bit_generator.state = content
+            generator = np.random.Generator(getattr(np.random, numbers["bit_generator"])()) if here is None else here
+            generator.bit_generator.state = numbers
             setattr(layer, name, generator)
         case "emulator":
             from ale_py import ALEState

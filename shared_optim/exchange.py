@@ -27,7 +27,11 @@ class Exchange(Protocol):
 
     @property
     def catching_up(self) -> bool:
-        """Whether it repeats what a worker that died had done."""
+        """Whether the next meeting is one at which a worker that died had arrived before this one replaced it."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody knows any more what was said at the next meeting, because that worker had arrived at a later one."""
 
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
@@ -48,7 +52,7 @@ class Exchange(Protocol):
 class Hogwild:
     """A contribution acts at once; nobody waits and nothing is locked (Niu et al. 2011)."""
 
-    asynchronous, catching_up = True, False
+    asynchronous, catching_up, lost = True, False, False
 
     def __init__(self, *, parameters: Tensor, optimizer: SharedOptimizer) -> None:
         """`parameters`: the shared vector [P] that `optimizer` moves."""
@@ -106,7 +110,8 @@ class Barrier:
 
     Nothing is locked. Each worker counts in its row the meetings at which it has arrived, and waits until everybody's count
     is as high. A worker that dies is replaced by one that starts the segment anew: meetings at which its predecessor had arrived
-    cost it nothing, and at the next one it is the one that the others wait for.
+    cost it nothing, and at the next one it is the one that the others wait for. A step of the optimizer during which worker 0
+    dies is made once more.
     """
 
     asynchronous = False
@@ -139,6 +144,11 @@ class Barrier:
         """Whether the next meeting is one at which the predecessor had arrived."""
         return self._position < int(self._arrivals[self._worker])
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is one before the predecessor's last; what was said at the last is there, for nobody can be two ahead."""
+        return self._position + 1 < int(self._arrivals[self._worker])
+
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
@@ -152,15 +162,12 @@ class Barrier:
         return norm
 
     def average(self, values: Tensor) -> Tensor:
-        """Means [K] over all workers, float64, the same bits for each of them."""
-        if self.catching_up:  # what was said at that meeting is gone
-            self._meet(lambda: None)
-            return values.double()
-        K = values.shape[0]
+        """Means [K] over all workers, float64, the same bits for each of them; one's own values where they are `lost`."""
+        lost, K = self.lost, values.shape[0]
         # Who is ahead writes the next numbers while others read these, and can't be ahead by two.
         numbers = self._numbers[self._position % 2]
         self._meet(lambda: numbers[self._worker, :K].copy_(values))
-        return numbers[:, :K].mean(0)
+        return values.double() if lost else numbers[:, :K].mean(0)
 
     def meet(self) -> None:
         """Returns when all workers have called it as often."""
@@ -195,6 +202,7 @@ class Barrier:
 
     def _step(self, norm: float, learning_rate: float, max_norm: float) -> None:
         if self._worker == 0 and math.isfinite(norm):
-            if norm > max_norm:
-                self._mean.mul_(max_norm / norm)
-            self._optimizer.step(self._mean, learning_rate=learning_rate)
+            gradient = self._mean
+            if norm > max_norm:  # in memory that is free by now: a replacement finds the mean as it was
+                gradient = torch.mul(self._mean, max_norm / norm, out=self._gradients[0])
+            self._optimizer.step(gradient, learning_rate=learning_rate)

@@ -171,7 +171,8 @@ def _refuse_unsafe(where: str, value: object) -> None:
     if type(value) not in _LEAVES and type(value) not in _TENSORS:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise CheckpointError(f"{where} is a {kind}; checkpoints hold plain tensors and Python only, so convert it.")
-    if isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
+    learned = not where.startswith("state['workers']")  # environments may keep what they like
+    if learned and isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
         raise CheckpointError(
             f"{where} holds NaN or infinity, so nothing was saved; continue from the checkpoint before, "
             "with a lower --lr or --max-grad-norm."

@@ -60,7 +60,7 @@ class Config:
     scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")
     network: str = flag(
         "auto",
-        "convolutions; auto: four small ones for 42x42, DQN's three for 84x84; impala: fifteen, residual, for either",
+        "convolutions; auto: four small ones for 42x42, DQN's three for 84x84; impala: fifteen, residual, for images",
         choices=("auto", "impala"),
         group="network",
     )
@@ -112,7 +112,7 @@ class Config:
         (0.9, 0.999), "decays of Adam's moments", repeated=True, count=2, minimum=0.0, maximum=0.999999
     )
     amsgrad: bool = flag(False, "AMSGrad variant of Adam")
-    no_shared: bool = flag(False, "give every worker optimizer statistics of its own")
+    no_shared: bool = flag(False, "hogwild: give every worker optimizer statistics of its own")
     eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
     eval_episodes: int = flag(5, "episodes of an evaluation, the same seeds each time", minimum=1)
     eval_sampled: bool = flag(False, "sample the actions in evaluations instead of taking the most probable")

@@ -1,9 +1,11 @@
 """What an exact resume needs: everything the workers share, and what each has of its own, between two segments at the barrier."""
 
 import io
+import random
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +40,26 @@ class Report:
     own: bytes | None  # what `pack` made of the worker's own state; None if an environment can't be saved
     shared: bytes | None  # worker 0 adds what all share
     problem: str = ""  # why an environment can't be saved
+
+
+def random_state() -> dict[str, Any]:
+    """Where this process's global generators stand: torch's, and those that environments may use."""
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (no new one is made here)
+    version, numbers, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(np.array(keys, np.int64)), *rest],
+        "python": [version, list(numbers), gauss_next],
+    }
+
+
+def load_random_state(state: dict[str, Any]) -> None:
+    """Puts them back there."""
+    torch.set_rng_state(state["torch"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, numbers, gauss_next = state["python"]
+    random.setstate((version, tuple(numbers), gauss_next))
 
 
 def pack(state: dict[str, Any]) -> bytes:
@@ -75,4 +97,5 @@ class Reports:
         self._latest = [None] * len(self._latest)
         owns = [unpack(report.own) for report in reports if report.own is not None]
         shared = next(report.shared for report in reports if report.shared is not None)
-        return unpack(shared), owns if len(owns) == len(reports) else None, reports[0].problem
+        problem = next((report.problem for report in reports if report.problem), "")
+        return unpack(shared), owns if len(owns) == len(reports) else None, problem

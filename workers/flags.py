@@ -91,7 +91,7 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="main.py",
         usage="python main.py [flags]",
-        description="Trains an agent with asynchronous advantage actor-critic (A3C).",
+        description="Trains an agent with asynchronous advantage actor-critic (A3C), or at a barrier with A2C or PPO.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
@@ -151,7 +151,8 @@ def _check_minibatches(config: Config) -> None:
     if config.algo != "ppo":
         return
     recurrent = config.recurrent != "none"
-    pieces = config.envs_per_process * (1 if recurrent else config.num_steps)
+    shortest = min(config.distributed_step_size or (config.num_steps,))
+    pieces = config.envs_per_process * (1 if recurrent else shortest)
     if config.num_mini_batch > pieces:
         what = "sequences, one an environment" if recurrent else "steps"
         raise UsageError(

@@ -115,7 +115,8 @@ class WorkerPool:
 
     def wait(self, seconds: float, pipes: list[Connection]) -> None:
         """Sleeps until a worker ends, sends something, or one of `pipes` has news, at most `seconds`."""
-        workers = [item for child in self.children for item in (child.process.sentinel, child.pipe)]
+        alive = [child for child in self.children if child.process.is_alive()]
+        workers = [item for child in alive for item in (child.process.sentinel, child.pipe)]
         wait([*workers, *pipes], seconds)
         for worker, child in enumerate(self.children):
             self._listen(worker, child)
@@ -164,11 +165,16 @@ class WorkerPool:
         self._tell(f"worker {worker} died ({cause}): replaced, the others go on (restart {self.restarts})", details)
         self.children[worker] = self._start(worker, self.restarts)
 
-    def end(self, *, patience: float) -> None:
-        """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed."""
+    def end(self, *, patience: float, replace: bool = False) -> None:
+        """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed.
+
+        `replace`: whoever dies meanwhile is replaced, for the others wait for its part. TooManyFailures, NothingWorks.
+        """
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and any(child.process.is_alive() for child in self.children):
             self.wait(min(0.05, patience), [])
+            if replace:
+                self.check()
         for worker, child in enumerate(self.children):
             with contextlib.suppress(ValueError):  # its pipe may be closed
                 self._listen(worker, child)

@@ -140,8 +140,9 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     most = max(1, num_environments // workers)
     B = typed.get("envs_per_process") or max(1, min(most, int(per_worker / typed.get("num_steps", num_steps))))
     values = values | {"envs_per_process": B, "num_steps": max(1, int(per_worker / B))}
-    if "recurrent" in values:
-        values |= {"num_mini_batch": min(values["num_mini_batch"], B)}
+    recurrent = typed.get("recurrent", values.get("recurrent", "none")) != "none"
+    pieces = B * (1 if recurrent else min(typed.get("distributed_step_size") or (typed.get("num_steps", values["num_steps"]),)))
+    values |= {"num_mini_batch": min(values["num_mini_batch"], pieces)}
     return values | (PPO_BODIES.get(_body(environment), {}) if environment.family == "physics" else {})
 
 

@@ -125,8 +125,8 @@ def build_exchange(
     worker: int,
     beat: Callable[[], None],
 ) -> Exchange:
-    """The exchange over shared parameters; with --no-shared the statistics stay this process's own."""
-    if config.no_shared:
+    """The exchange over shared parameters; with --no-shared the statistics stay this process's own where it steps by itself."""
+    if config.no_shared and barrier is None:
         statistics = torch.zeros_like(statistics)
     optimizer = _build_optimizer(config, parameters, statistics)
     if barrier is None:

@@ -108,12 +108,13 @@ class Run:
             for name, shared in rows.items():
                 shared.tensor.copy_(state["rows"][name])
             self.memory.progress.counters[:] = state["rows"]["counters"].numpy()
+            self.memory.progress.column("heartbeat")[:] = 0  # of another boot's clock
         else:
             for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
                 saved = state[name]
                 normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
             for name in CARRIED_COUNTERS:
-                self.memory.progress.column(name)[0] = state["counters"][name]
+                self.memory.progress.column(name)[0] = state["counters"].get(name, 0)
         self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
         self.start_updates = state["counters"]["updates"]
         self.recent = [(return_, length) for return_, length in state["recent"]]
@@ -125,8 +126,8 @@ class Run:
     def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
         """What each worker goes on with exactly; empty where as many workers and environments, or their states, are missing."""
         saved, config = state.get("workers"), self.config
-        before = (state["config"]["num_processes"], state["config"]["envs_per_process"])
-        if config.exchange != "barrier" or not saved or before != (config.num_processes, config.envs_per_process):
+        same = all(state["config"][name] == getattr(config, name) for name in ("num_processes", "envs_per_process", "seed"))
+        if config.exchange != "barrier" or not saved or not same:
             return []
         return [pack(worker) for worker in saved]
 

@@ -224,7 +224,8 @@ class Supervisor:
         interrupted = self._interrupts.received is not None
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
         self._run.memory.progress.stop()
-        self._pool.end(patience=STOPPING_PATIENCE if self._config.exchange == "hogwild" else self._config.worker_timeout)
+        waits = self._config.exchange == "barrier"
+        self._pool.end(patience=2 * self._config.worker_timeout if waits else STOPPING_PATIENCE, replace=waits)
         self._reporter.end()
         self._report()
         self._write_row()

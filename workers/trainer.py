@@ -1,6 +1,7 @@
 """A training worker: its whole life is `Trainer.run`."""
 
 import math
+import random
 import time
 import traceback
 from collections.abc import Callable
@@ -21,13 +22,13 @@ from envs.state import Unsaveable
 from shared_optim.flat import FlatParameters
 from workers.actor import Actor
 from workers.config import Config
-from workers.exact import Report, SharedMemory, pack, unpack
+from workers.exact import Report, SharedMemory, load_random_state, pack, random_state, unpack
 from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
 from workers.progress import WorkerRow
 from workers.recipes import Spaces, build_algorithm, build_exchange, build_model
 from workers.snapshot import set_scaling
 
-MAX_BAD_GRADIENTS = 10  # in a row, until the worker gives up and is replaced with fresh environments
+MAX_BAD_SEGMENTS = 10  # in a row, until the worker gives up and is replaced with fresh environments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
 
 
 class Trainer:
-    """Acts on a local copy of the parameters, pushes gradients to the shared ones, and waits for nobody."""
+    """Acts on a local copy of the parameters and pushes gradients to the shared ones; the exchange decides who waits for whom."""
 
     def __init__(self, task: Task, *, send: Callable[[Report], None]) -> None:
         """`send` takes what an exact resume needs to the main process."""
@@ -70,7 +71,8 @@ class Trainer:
 
         self._config, self._worker, self._memory, self._send = config, task.worker, memory, send
         self._progress, self._row = memory.progress, WorkerRow(memory.progress, task.worker)
-        torch.manual_seed(torch_seed)
+        for seed_generator in (torch.manual_seed, np.random.seed, random.seed):  # the latter two for environments that use them
+            seed_generator(torch_seed)
         self._normaliser = SharedNormaliser(memory.normaliser.tensor.numpy()) if task.spaces.normalised else None
         self._reward_scale = RewardScale(
             SharedNormaliser(memory.returns.tensor.numpy()), row=task.worker, size=config.envs_per_process, gamma=config.gamma
@@ -98,7 +100,7 @@ class Trainer:
             row=self._row,
         )
         self._steps, self._reports_sent = self._progress.total("steps"), self._progress.reports_wanted
-        self._bad_gradients, self._pull_seconds = 0, 0.0
+        self._bad_segments, self._pull_seconds = 0, 0.0
         if task.state is None:
             self._observe(torch.from_numpy(batch.observations[None]))
         else:
@@ -113,30 +115,33 @@ class Trainer:
                 segment.end_truncated_()
             if self._config.scale_rewards:
                 self._scale_rewards(segment)
+            all_finite = True
             for loss, statistics in self._algorithm.losses(self._model, segment, self._exchange.average):
-                self._push(self._parameters.gradient(loss), statistics)
+                all_finite &= self._push(self._parameters.gradient(loss), statistics)
                 self._pull()
+            self._judge(all_finite)
             self._observe(segment.observations)
             self._row.add("segments", 1)
             self._exchange.begin_round()
 
     def _finished(self) -> bool:
         """Before each segment: where the run stands, and whether it is over; at a barrier all see the same."""
-        catching_up, progress = self._exchange.catching_up, self._progress
-        seen = torch.tensor([progress.total("steps"), progress.stopping, progress.reports_wanted], dtype=torch.float64)
-        steps, stopping, reports_wanted = self._exchange.average(seen).tolist()
+        exchange, progress = self._exchange, self._progress
+        lost, to_report = exchange.lost, progress.reports_wanted > self._reports_sent
+        seen = torch.tensor([progress.total("steps"), progress.stopping, to_report], dtype=torch.float64)
+        steps, stopping, somebody_to_report = exchange.average(seen).tolist()
         self._steps = int(steps)
         if self._normaliser is not None:
             set_scaling(self._model, self._normaliser)
-        if catching_up:  # the predecessor knew that it goes on
-            return False
-        finished = bool(stopping > 0 or steps >= self._config.num_env_steps)
-        if not self._exchange.asynchronous and (finished or reports_wanted > self._reports_sent):
-            self._reports_sent = math.ceil(reports_wanted)
-            self._report()
+        finished = not lost and bool(stopping > 0 or steps >= self._config.num_env_steps)  # a predecessor that went on knew why
+        if not exchange.asynchronous:
+            if not lost and (finished or somebody_to_report > 0):
+                self._report()
+            exchange.meet()  # until then nobody goes on and changes what worker 0 copies
         return finished
 
     def _report(self) -> None:
+        self._reports_sent = self._progress.reports_wanted
         own, problem = None, ""
         try:
             own = pack(self._state())
@@ -144,15 +149,14 @@ class Trainer:
             problem = str(unsaveable)
         shared = pack(self._memory.copy()) if self._worker == 0 else None
         self._send(Report(steps=self._steps, own=own, shared=shared, problem=problem))
-        self._exchange.meet()  # nobody goes on and changes what worker 0 copies
 
     def _state(self) -> dict[str, Any]:
-        return {"actor": self._actor.state(), "reward_scale": self._reward_scale.state(), "random": torch.get_rng_state()}
+        return {"actor": self._actor.state(), "reward_scale": self._reward_scale.state(), "random": random_state()}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._actor.load_state(state["actor"])
         self._reward_scale.load_state(state["reward_scale"])
-        torch.set_rng_state(state["random"])
+        load_random_state(state["random"])
 
     def _pull(self) -> None:
         self._updates_at_pull = self._progress.total("updates")
@@ -160,25 +164,29 @@ class Trainer:
         self._exchange.pull(self._parameters.vector)
         self._pull_seconds = time.perf_counter() - began
 
-    def _push(self, gradient: Tensor, statistics: dict[str, Tensor]) -> None:
-        asynchronous = self._exchange.asynchronous
+    def _push(self, gradient: Tensor, statistics: dict[str, Tensor]) -> bool:
+        """Whether what was applied is finite; if not, it was not applied."""
+        self._beat()
+        asynchronous, repeated = self._exchange.asynchronous, self._exchange.catching_up
         policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
         learning_rate, began = self._learning_rate(), time.perf_counter()
         norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=self._config.max_grad_norm)
+        counts = int(asynchronous or self._worker == 0)
+        if repeated:  # and counted by the predecessor
+            return True
         if not math.isfinite(norm):
-            self._drop()
-            return
-        self._bad_gradients = 0
+            self._row.add("dropped_gradients", counts)
+            return False
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
         values = dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
         values |= seconds | {"grad_norm": norm, "learning_rate": learning_rate}
-        self._row.contribution(values, policy_lag=policy_lag, updates=int(asynchronous or self._worker == 0))
+        self._row.contribution(values, policy_lag=policy_lag, updates=counts)
+        return True
 
-    def _drop(self) -> None:
-        self._row.add("dropped_gradients", 1)
-        self._bad_gradients += 1
-        if self._bad_gradients >= MAX_BAD_GRADIENTS:
-            raise FloatingPointError(f"{MAX_BAD_GRADIENTS} gradients in a row were not finite")
+    def _judge(self, all_finite: bool) -> None:
+        self._bad_segments = 0 if all_finite else self._bad_segments + 1
+        if self._bad_segments >= MAX_BAD_SEGMENTS:
+            raise FloatingPointError(f"gradients of {MAX_BAD_SEGMENTS} segments in a row were not finite")
 
     def _learning_rate(self) -> float:
         if not self._config.use_linear_lr_decay:

@@ -50,6 +50,17 @@ def test_what_nobody_knows_how_to_save_is_said(tmp_path):
         save_state(env)
 
 
+def test_generators_of_any_kind_are_saved_and_mixtures_refused(tmp_path):
+    env, other = gym.make("CartPole-v1"), gym.make("CartPole-v1")
+    env.unwrapped.np_random = np.random.Generator(np.random.MT19937(3))
+    checkpoint.save(tmp_path / "state.pt", {"env": save_state(env)})
+    load_state(other, checkpoint.load(tmp_path / "state.pt")["env"])
+    assert env.unwrapped.np_random.random(5).tolist() == other.unwrapped.np_random.random(5).tolist()
+    env.unwrapped.things = [1, env.action_space]
+    with pytest.raises(Unsaveable, match="of what changes and what does not"):
+        save_state(env)
+
+
 def test_a_state_of_another_environment_is_refused():
     pong, cartpole = (make(resolve(name), training=True) for name in ("Pong-v0", "CartPole-v1"))
     with pytest.raises(ValueError, match="consists of"):

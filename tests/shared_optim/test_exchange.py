@@ -121,11 +121,12 @@ def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meeti
     class Death(Exception):
         pass
 
-    def segment(exchange: Barrier) -> None:
-        exchange.average(torch.ones(1))
+    def segment(exchange: Barrier) -> float:
+        mean = float(exchange.average(torch.tensor([float(exchange._worker)])))
         for _ in range(3):
             exchange.push(torch.ones(P), learning_rate=1.0, max_norm=1e9)
         exchange.begin_round()
+        return mean
 
     def mortal() -> None:
         exchange = team.worker(1)
@@ -144,9 +145,9 @@ def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meeti
             segment(exchange)
         time.sleep(0.3)
         replacement = team.worker(1)
-        assert replacement.catching_up == (meetings > 0)
-        for _ in range(2):
-            segment(replacement)
+        assert (replacement.catching_up, replacement.lost) == (meetings > 0, meetings > 1)
+        # What was said at the last meeting is still there, and the others act on it; of what came before, nobody does any more.
+        assert [segment(replacement), segment(replacement)] == [0.5 if meetings <= 1 else 1.0, 0.5]
 
     class Counting:
         steps = 0
@@ -159,8 +160,7 @@ def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meeti
 
     def other() -> None:
         exchange = team.worker(0)
-        for _ in range(3):
-            segment(exchange)
+        assert [segment(exchange) for _ in range(3)] == [0.5, 0.5, 0.5]
 
     team.run(other, mortal)
     assert Counting.steps == 9

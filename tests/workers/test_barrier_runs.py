@@ -76,7 +76,8 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("algo", ["a2c", "ppo"])
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(tmp_path, algo, number):
-    run = RunningMain(tmp_path / "run", "--algo", algo, "--num-env-steps", "1e9", "--worker-timeout", "2")
+    flags = ("--num-env-steps", "1e9", "--worker-timeout", "2", "--checkpoint-interval", "1")
+    run = RunningMain(tmp_path / "run", "--algo", algo, *flags)
     try:
         for _ in range(3):
             run.wait_for(run.status["steps"] + 1000 if (run.folder / "status.json").exists() else 1000)
@@ -89,7 +90,28 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(tm
         run.process.send_signal(signal.SIGINT)
         assert run.finish(30) == 130
         assert final(run)["steps"] == run.status["steps"]
+        assert "rows" in final(run)  # all workers stood at the same meeting in the end
     finally:
         if run.process.poll() is None:
             os.killpg(run.process.pid, signal.SIGKILL)
             run.process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_worker_that_is_dead_when_the_run_ends_is_replaced_for_the_last_segment(tmp_path):
+    run = RunningMain(tmp_path / "run", "--algo", "a2c", "--num-env-steps", "1e9")
+    run.wait_for(1000)
+    os.kill(run.workers[1], signal.SIGSTOP)
+    time.sleep(0.3)  # the other one waits now
+    os.kill(run.workers[1], signal.SIGKILL)
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(30) == 130, run.text
+    assert "rows" in final(run)
+
+
+def test_a_reward_that_is_not_a_number_costs_its_segment_and_no_more(tmp_path):
+    base = ("--env-name", "envs.toys:NaN-v0", "--env-kwargs", "p=0.001", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "8000", base=base)
+    assert run.finish() == 0, run.text
+    assert run.status["restarts"] == 0
+    assert run.status["dropped_gradients"] > 0

@@ -12,7 +12,7 @@ from workers.exact import SharedMemory
 from workers.flags import parse
 from workers.progress import ProgressTable
 from workers.recipes import Spaces, build_model, optimizer_statistics_size
-from workers.trainer import MAX_BAD_GRADIENTS, Task, Trainer
+from workers.trainer import MAX_BAD_SEGMENTS, Task, Trainer
 
 SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)
 
@@ -99,17 +99,22 @@ def test_the_learning_rate_falls_to_zero_with_the_steps(task):
     assert trainer._learning_rate() == pytest.approx(0.25)
 
 
-def test_gradients_that_are_not_finite_are_dropped_and_too_many_end_the_worker(task):
+def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them_end_the_worker(task):
     trainer = make_trainer(task)
     trainer._pull()
     before = task.memory.parameters.tensor.clone()
-    for _ in range(MAX_BAD_GRADIENTS - 1):
-        trainer._push(torch.full_like(before, float("nan")), {})
-    with pytest.raises(FloatingPointError, match="not finite"):
-        trainer._push(torch.full_like(before, float("inf")), {})
+    for value in ("nan", "inf"):
+        assert not trainer._push(torch.full_like(before, float(value)), {})
     torch.testing.assert_close(task.memory.parameters.tensor, before)
-    assert task.memory.progress.total("dropped_gradients") == MAX_BAD_GRADIENTS
+    assert task.memory.progress.total("dropped_gradients") == 2
     assert task.memory.progress.total("updates") == 0
+    for _ in range(MAX_BAD_SEGMENTS - 1):
+        trainer._judge(False)
+    trainer._judge(True)
+    for _ in range(MAX_BAD_SEGMENTS - 1):
+        trainer._judge(False)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        trainer._judge(False)
 
 
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
