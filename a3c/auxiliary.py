@@ -16,4 +16,6 @@ class AuxiliaryHead:
     side: str  # "shared" by actor and critic, or the "actor"'s or "critic"'s own
     depth: int  # over how many of that side's layers; -1 for all of them, the only depth that convolutions have
     size: int  # its outputs
-    loss: Callable[[Tensor, Segment], Tensor]  # (outputs [T, B, size], the segment's steps) -> scalar, a mean over the steps
+    # (outputs [T, B, size], the steps) -> scalar, a mean over the steps. PPO's minibatches are single steps [1, N] in any order,
+    # unless the network is recurrent.
+    loss: Callable[[Tensor, Segment], Tensor]

@@ -72,6 +72,32 @@ def test_the_learning_rate_of_the_preset_grows_with_the_batch():
     assert four == pytest.approx(2 * one)
 
 
+@pytest.mark.parametrize("exchange", ["hogwild", "barrier"])
+@pytest.mark.parametrize("name", ["Pong-v0", "PongNoFrameskip-v4", "HalfCheetah-v4", "CartPole-v1"])
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (),
+        ("--num-processes", "100"),
+        ("--num-steps", "5", "--envs-per-process", "1"),
+        ("--recurrent-policy",),
+        ("--recurrent", "none"),
+        ("--distributed-step-size", "2", "20"),
+    ],
+)
+def test_presets_of_ppo_fit_whatever_batch_is_typed(name, exchange, batch):
+    config = parse(["--env-name", name, "--algo", "ppo", "--exchange", exchange, *batch]).config
+    steps = min(config.distributed_step_size or (config.num_steps,))
+    assert config.num_mini_batch <= config.envs_per_process * (steps if config.recurrent == "none" else 1)
+
+
+def test_the_standard_settings_of_ppo_are_the_papers_for_all_workers_together():
+    for words in (("--num-processes", "2"), ("--num-processes", "1", "--num-steps", "2048"), ("--num-processes", "16")):
+        config = parse(["--env-name", "HalfCheetah-v4", "--algo", "ppo", *words]).config
+        batch = config.num_processes * config.envs_per_process * config.num_steps
+        assert (batch, config.num_mini_batch, config.ppo_epoch, config.lr) == (2048, 32, 10, 3e-4)
+
+
 def test_a_game_and_a_large_batch_have_settings_of_their_own():
     pong, breakout = (parse(["--env-name", name, "--envs-per-process", "16"]).config for name in ("Pong-v0", "Breakout-v0"))
     assert (pong.gamma, breakout.gamma) == (0.98, 0.99)
