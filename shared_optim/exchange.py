@@ -16,7 +16,7 @@ from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import SharedOptimizer
 
 AVERAGED_AT_MOST = 4  # numbers in one call of `average`
-LOOKS = 200  # at the others' rows, some 100 microseconds, before a worker sleeps until the last has come
+LOOKS = 30  # at the others' rows, some 20 microseconds; looking for longer takes from those who still compute, where cores share
 LONGEST_SLEEP = 0.1  # seconds, after which a waiting worker says that it lives
 
 
