@@ -14,13 +14,29 @@ from workers import checkpoint
 BANDIT = ("--env-name", "envs.toys:Bandit-v0", "--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1")
 HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
 SETTINGS = {
-    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "15000"),
-    "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "8192", "--ppo-epoch", "2"),
+    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
+    "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
     "ppo with a GRU": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "6000"),
+        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),
     ),
 }
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts runs in folders of the test, and leaves none behind."""
+    runs = []
+
+    def one(name: str, *arguments: str, base: tuple[str, ...] = BANDIT, resume: bool = False) -> RunningMain:
+        runs.append(RunningMain(tmp_path / name, *arguments, base=base, resume=resume))
+        return runs[-1]
+
+    yield one
+    for run in runs:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
 
 
 def final(run: RunningMain) -> dict:
@@ -37,27 +53,27 @@ def assert_same(a: dict, b: dict) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_runs_of_one_seed_end_with_the_same_bits_also_when_one_is_stopped_and_resumed(tmp_path, name):
-    whole, stopped = (RunningMain(tmp_path / part, base=SETTINGS[name]) for part in ("whole", "stopped"))
+def test_runs_of_one_seed_end_with_the_same_bits_also_when_one_is_stopped_and_resumed(start, name):
+    whole, stopped = (start(part, base=SETTINGS[name]) for part in ("whole", "stopped"))
     stopped.wait_for(1000)
     stopped.process.send_signal(signal.SIGINT)
     assert stopped.finish() == 130, stopped.text
     middle = stopped.status["steps"]
-    resumed = RunningMain(tmp_path / "stopped", resume=True)
+    resumed = start("stopped", resume=True)
     assert whole.finish() == 0, whole.text
     assert resumed.finish() == 0, resumed.text
     assert 0 < middle < resumed.status["steps"]
     assert_same(final(whole), final(resumed))
 
 
-def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(tmp_path):
+def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(tmp_path, start):
     settings = (*HOPPER, "--algo", "a2c", "--num-processes", "2", "--num-env-steps", "60000")
-    killed = RunningMain(tmp_path / "killed", "--checkpoint-interval", "1", base=settings)
+    killed = start("killed", "--checkpoint-interval", "1", base=settings)
     folder = tmp_path / "killed" / "checkpoints"
     wait_until(lambda: folder.exists() and any(folder.glob("*.pt")), 30, killed)
     os.killpg(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
-    resumed, whole = RunningMain(tmp_path / "killed", resume=True), RunningMain(tmp_path / "whole", base=settings)
+    resumed, whole = start("killed", resume=True), start("whole", base=settings)
     assert resumed.finish() == 0, resumed.text
     assert whole.finish() == 0, whole.text
     assert_same(final(whole), final(resumed))

@@ -285,7 +285,7 @@ def test_kill_at_any_moment_leaves_a_verified_checkpoint(tmp_path: Path) -> None
                     os.write(write, steps.to_bytes(8, "little"))
                     checkpoint.rotate(folder)
             os.close(write)
-            time.sleep(random.uniform(0.005, 0.04))
+            time.sleep(random.uniform(0.005, 0.08))
             os.kill(child, {int(signal.SIGKILL)})
             os.waitpid(child, 0)
             reported = os.read(read, 2**16)
