@@ -18,7 +18,7 @@ class Categorical(nn.Module):
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Standard Gumbel noise [*shape, A], which `sample` turns into actions; one draw can serve many steps."""
-        return torch.empty(*shape, self.num_actions).exponential_(generator=generator).log_().neg_()
+        return _gumbel(*shape, self.num_actions, generator=generator)
 
     def sample(self, logits: Tensor, noise: Tensor) -> Tensor:
         """Actions [...] drawn from softmax(logits): argmax_a (logit_a + noise_a). Gumbel 1954; logits and noise [..., A]."""
@@ -60,7 +60,7 @@ class MultiCategorical(nn.Module):
 
     def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Standard Gumbel noise [*shape, sum of sizes], which `sample` turns into actions; one draw can serve many steps."""
-        return torch.empty(*shape, self.num_actions).exponential_(generator=generator).log_().neg_()
+        return _gumbel(*shape, self.num_actions, generator=generator)
 
     def sample(self, logits: Tensor, noise: Tensor) -> Tensor:
         """Actions [..., D], see `Categorical`; logits and noise [..., sum of sizes]."""
@@ -83,6 +83,10 @@ class MultiCategorical(nn.Module):
     def to_environment(self, actions: Tensor) -> Tensor:
         """What the environment is given: the chosen numbers."""
         return actions
+
+
+def _gumbel(*shape: int, generator: Generator) -> Tensor:
+    return torch.empty(*shape).exponential_(generator=generator).log_().neg_()
 
 
 class DiagonalGaussian(nn.Module):

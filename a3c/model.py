@@ -121,8 +121,7 @@ class ActorCritic(nn.Module):
                 f"auxiliary head {head.name!r} is at depth {head.depth} of side {head.side!r}; "
                 f"sides are {', '.join(bodies)}, and depths there go from -1 (all layers) to {depth}"
             )
-        size = body.output_size if head.depth in (-1, depth) or not isinstance(body, MLP) else body.sizes[head.depth]
-        layer = nn.Linear(size, head.size)
+        layer = nn.Linear(body.sizes[head.depth] if isinstance(body, MLP) else body.output_size, head.size)
         normalized_rows_(layer, 1.0)
         return layer
 

@@ -103,10 +103,11 @@ def _load_attribute(layer: gym.Env[Any, Any], name: str, saved: Any) -> None:
     match kind:
         case "random":
             numbers = _decode(content, None)
-            # A layer that has drawn no number yet has no generator of its own.
-            generator = np.random.Generator(getattr(np.random, numbers["bit_generator"])()) if here is None else here
-            generator.bit_generator.state = numbers
-            setattr(layer, name, generator)
+            # A layer that has drawn no number yet has no generator, and may have been given one of another kind.
+            if here is None or type(here.bit_generator).__name__ != numbers["bit_generator"]:
+                here = np.random.Generator(getattr(np.random, numbers["bit_generator"])())
+                setattr(layer, name, here)
+            here.bit_generator.state = numbers
         case "emulator":
             from ale_py import ALEState
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
@@ -44,32 +45,54 @@ class Recall(gym.Env[Vector, np.int64]):
         return observation, reward, ended, False, {}
 
 
-class Bandit(gym.Env[Vector, np.int64]):
+class _Questions(gym.Env[Vector, Any]):
+    """An episode of `num_steps` questions, each answered by one action."""
+
+    num_steps: int
+    truncates = False  # whether a time limit ends it, and not the last answer
+
+    def __init__(self) -> None:
+        self._elapsed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """Ask the first question."""
+        super().reset(seed=seed)
+        self._elapsed = 0
+        return self._ask(), {}
+
+    def step(self, action: Any) -> Step:
+        """Reward the answer, ask the next question."""
+        reward = self._reward(action)
+        self._elapsed += 1
+        last = self._elapsed == self.num_steps
+        return self._ask(), reward, last and not self.truncates, last and self.truncates, {}
+
+    @abstractmethod
+    def _ask(self) -> Vector:
+        """Draws a question and returns what is seen of it."""
+
+    @abstractmethod
+    def _reward(self, action: Any) -> float:
+        """What `action` is worth as an answer."""
+
+
+class Bandit(_Questions):
     """Five steps, each with a context (one of 3, one-hot): the action of that number earns 1. The best return is 5."""
 
     num_steps = 5
 
     def __init__(self) -> None:
+        super().__init__()
         self.observation_space = Box(0.0, 1.0, (3,), np.float32)
         self.action_space = Discrete(3)
         self._context = 0
-        self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Show the first context."""
-        super().reset(seed=seed)
-        self._elapsed = 0
-        return self._next_context(), {}
-
-    def step(self, action: Any) -> Step:
-        """Reward the action, show the next context."""
-        reward = float(action == self._context)
-        self._elapsed += 1
-        return self._next_context(), reward, self._elapsed == self.num_steps, False, {}
-
-    def _next_context(self) -> Vector:
+    def _ask(self) -> Vector:
         self._context = int(self.np_random.integers(3))
         return _one_hot(self._context, 3)
+
+    def _reward(self, action: Any) -> float:
+        return float(action == self._context)
 
 
 class Corridor(gym.Env[Vector, np.int64]):
@@ -102,39 +125,30 @@ class Corridor(gym.Env[Vector, np.int64]):
         return _one_hot(self._cell, self.length), float(arrived), arrived, truncated, {}
 
 
-class Aim(gym.Env[Vector, Vector]):
+class Aim(_Questions):
     """Ten steps, each with a point x of [-1, 1]²: the action should be (2 x_1, 4 x_2), in a Box of [-2, 2] x [-4, 4].
 
-    A step earns 1 - d², with d the distance in units of the Box's half-widths. The best return is 10.
+    A step earns 1 - d², with d the distance in units of the Box's half-widths. The best return is 10; a time limit ends it.
     """
 
-    num_steps = 10
+    num_steps, truncates = 10, True
 
     def __init__(self) -> None:
+        super().__init__()
         self.observation_space = Box(-1.0, 1.0, (2,), np.float32)
         self._reach = np.array([2, 4], np.float32)
         self.action_space = Box(-self._reach, self._reach)
         self._point = np.zeros(2, np.float32)
-        self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Show the first point."""
-        super().reset(seed=seed)
-        self._elapsed = 0
-        return self._next_point(), {}
-
-    def step(self, action: Any) -> Step:
-        """Reward the action, show the next point."""
-        reward = 1.0 - float(np.square(action / self._reach - self._point).sum())
-        self._elapsed += 1
-        return self._next_point(), reward, False, self._elapsed == self.num_steps, {}
-
-    def _next_point(self) -> Vector:
+    def _ask(self) -> Vector:
         self._point = self.np_random.uniform(-1.0, 1.0, 2).astype(np.float32)
         return self._point
 
+    def _reward(self, action: Any) -> float:
+        return 1.0 - float(np.square(action / self._reach - self._point).sum())
 
-class Dials(gym.Env[Vector, Vector]):
+
+class Dials(_Questions):
     """Five steps, each with a setting of two dials (3 and 4 positions, one-hot): each one set right earns 1/2.
 
     The best return is 5. With `switches` the dials have two positions and the actions are MultiBinary.
@@ -143,29 +157,19 @@ class Dials(gym.Env[Vector, Vector]):
     num_steps = 5
 
     def __init__(self, *, switches: bool = False) -> None:
+        super().__init__()
         self._positions = [2, 2] if switches else [3, 4]
         self.observation_space = Box(0.0, 1.0, (sum(self._positions),), np.float32)
-        self.action_space: Space[Any] = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=[0, 1])
+        self.action_space = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=[0, 1])
         self._setting = np.zeros(2, np.int64)
-        self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Show the first setting."""
-        super().reset(seed=seed)
-        self._elapsed = 0
-        return self._next_setting(), {}
-
-    def step(self, action: Any) -> Step:
-        """Reward what is set right, show the next setting."""
-        assert self.action_space.contains(action)
-        start = getattr(self.action_space, "start", 0)
-        reward = float((action - start == self._setting).mean())
-        self._elapsed += 1
-        return self._next_setting(), reward, self._elapsed == self.num_steps, False, {}
-
-    def _next_setting(self) -> Vector:
+    def _ask(self) -> Vector:
         self._setting = self.np_random.integers(self._positions)
         return np.concatenate([_one_hot(int(i), n) for i, n in zip(self._setting, self._positions, strict=True)])
+
+    def _reward(self, action: Any) -> float:
+        assert self.action_space.contains(action)
+        return float((action - getattr(self.action_space, "start", 0) == self._setting).mean())
 
 
 class Crash(gym.Wrapper[Any, Any, Any, Any]):

@@ -168,12 +168,13 @@ class WorkerPool:
     def end(self, *, patience: float, replace: bool = False) -> None:
         """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed.
 
-        `replace`: whoever dies meanwhile is replaced, for the others wait for its part. TooManyFailures, NothingWorks.
+        `replace`: whoever dies before any of them is done is replaced, for the others wait for its part. TooManyFailures,
+        NothingWorks.
         """
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and any(child.process.is_alive() for child in self.children):
             self.wait(min(0.05, patience), [])
-            if replace:
+            if replace and all(child.process.exitcode != 0 for child in self.children):
                 self.check()
         for worker, child in enumerate(self.children):
             with contextlib.suppress(ValueError):  # its pipe may be closed
