@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from a3c.algorithm import Batch, Statistics
 from a3c.model import ActorCritic
 from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
 
-Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AdvantageActorCritic:
-    """Yields one loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, summed or averaged over the steps.
+    """One loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, summed or averaged over the steps.
 
     The excess is that of a Gaussian's means over the bounds of actions, see the head; 0 for discrete actions.
 
@@ -34,36 +33,41 @@ class AdvantageActorCritic:
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 
-    def losses(self, model: ActorCritic, segment: Segment, average: Average = alone) -> Losses:
-        """The segment's loss and, detached, what it is made of (each per step)."""
+    def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
+        """The whole segment, once."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         if self.normalize_advantages:
             advantages = normalized(advantages, average)
-
-        policy, values = model.unroll(segment)
-        log_probs, entropies = model.head.log_prob_and_entropy(policy, segment.actions)
-
-        policy_loss = -(log_probs * advantages).mean()
-        value_loss = (returns - values).square().mean()
-        entropy = entropies.mean()
-        beta = self.entropy_coef
+        scale = 1.0
         if self.entropy_scale == "advantage":
-            beta *= math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))
+            scale = math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))
+        yield Batch(steps=segment, advantages=advantages, returns=returns, entropy_scale=scale)
+
+    def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
+        """The segment's loss and what it is made of."""
+        policy, values = model.unroll(batch.steps)
+        log_probs, entropies = model.head.log_prob_and_entropy(policy, batch.steps.actions)
+
+        policy_loss = -(log_probs * batch.advantages).mean()
+        value_loss = (batch.returns - values).square().mean()
+        entropy = entropies.mean()
+        beta = self.entropy_coef * batch.entropy_scale
         loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
         if self.bounds_loss_coef:
             loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
         if self.auxiliary_loss_coef:
-            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(segment)
+            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(batch.steps)
         if self.loss_reduction == "sum":
-            loss = loss * advantages.numel()
-        yield (
-            loss,
-            {
-                "policy_loss": policy_loss.detach(),
-                "value_loss": value_loss.detach(),
-                "entropy": entropy.detach(),
-                "return_mean": returns.mean(),
-                "return_square_mean": returns.square().mean(),
-            },
-        )
+            loss = loss * batch.advantages.numel()
+        return loss, {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy": entropy.detach(),
+            "return_mean": batch.returns.mean(),
+            "return_square_mean": batch.returns.square().mean(),
+        }
+
+    def ends(self, statistics: dict[str, float], average: Average = alone) -> bool:
+        """Never: there is one batch."""
+        return False

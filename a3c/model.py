@@ -51,7 +51,7 @@ class ActorCritic(nn.Module):
         statistics_shape = observation_shape if len(observation_shape) == 1 else (1,)
         self.register_buffer("observation_mean", torch.zeros(statistics_shape), persistent=False)
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
-        self._scaling = Scaling(self.observation_mean, self.observation_inverse_std, observation_clip)
+        self._observation_clip = observation_clip
         shared = min(num_shared_layers, num_layers)
         self.body: SmallConv | NatureConv | ImpalaConv | MLP
         if residual and len(observation_shape) == 3:
@@ -103,6 +103,10 @@ class ActorCritic(nn.Module):
             head.name: self.auxiliary[head.name](sides[head.side][head.depth]).view(T, B, -1) for head in self._auxiliary_heads
         }
         return policy.view(T, B, -1), values.view(T, B)
+
+    @property
+    def _scaling(self) -> Scaling:
+        return Scaling(self.observation_mean, self.observation_inverse_std, self._observation_clip)
 
     def auxiliary_loss(self, segment: Segment) -> Tensor:
         """The sum of the auxiliary heads' losses for the segment that was unrolled last."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from a3c.advantage_actor_critic import Losses
+from a3c.algorithm import Batch, Statistics
 from a3c.model import ActorCritic
 from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
@@ -34,56 +34,61 @@ class ProximalPolicyOptimization:
     num_epochs: int  # K, passes over the segment
     num_mini_batch: int  # minibatches in a pass: of single steps, or of whole sequences if the network has a recurrent core
 
-    def losses(self, model: ActorCritic, segment: Segment, average: Average = alone) -> Losses:
-        """One loss for every minibatch of every pass, computed when the one before has acted; and what it is made of."""
+    def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
+        """Every minibatch of every pass; advantages are normalised over all steps of all workers."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         advantages = normalized(advantages, average)
-        for _ in range(self.num_epochs):
-            for part, A, R in self._minibatches(segment, advantages, returns):
-                policy, values = model.unroll(part)
-                log_probs, entropies = model.head.log_prob_and_entropy(policy, part.actions)
-                log_ratio = log_probs - part.log_probs
-                ratio = log_ratio.exp()
-                clipped = ratio.clamp(1 - self.clip_param, 1 + self.clip_param)
-                # Schulman's estimate of KL(acted || now), http://joschu.net/blog/kl-approx.html
-                approx_kl = (ratio - 1 - log_ratio).detach().mean()
-                if self.target_kl < math.inf and average(approx_kl.unsqueeze(0)) > self.target_kl:
-                    return
-
-                policy_loss = -torch.min(ratio * A, clipped * A).mean()
-                value_loss = self._value_loss(values, part.values, R)
-                entropy = entropies.mean()
-                loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
-                if self.bounds_loss_coef:
-                    loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
-                if self.auxiliary_loss_coef:
-                    loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(part)
-                yield (
-                    loss,
-                    {
-                        "policy_loss": policy_loss.detach(),
-                        "value_loss": value_loss.detach(),
-                        "entropy": entropy.detach(),
-                        "return_mean": R.mean(),
-                        "return_square_mean": R.square().mean(),
-                        "approx_kl": approx_kl,
-                        "clip_fraction": (clipped != ratio).float().mean(),
-                    },
-                )
-
-    def _minibatches(self, segment: Segment, advantages: Tensor, returns: Tensor) -> Iterator[tuple[Segment, Tensor, Tensor]]:
-        if self.num_mini_batch == 1:
-            yield segment, advantages, returns
-            return
-        if not segment.recurrent:
+        if self.num_mini_batch > 1 and not segment.recurrent:
             segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
+        for _ in range(self.num_epochs):
+            yield from self._minibatches(segment, advantages, returns)
+
+    def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
+        """A minibatch's loss and what it is made of."""
+        A, steps = batch.advantages, batch.steps
+        policy, values = model.unroll(steps)
+        log_probs, entropies = model.head.log_prob_and_entropy(policy, steps.actions)
+        log_ratio = log_probs - steps.log_probs
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - self.clip_param, 1 + self.clip_param)
+
+        policy_loss = -torch.min(ratio * A, clipped * A).mean()
+        value_loss = self._value_loss(values, steps.values, batch.returns)
+        entropy = entropies.mean()
+        loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
+        if self.bounds_loss_coef:
+            loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
+        if self.auxiliary_loss_coef:
+            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(steps)
+        return loss, {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy": entropy.detach(),
+            "return_mean": batch.returns.mean(),
+            "return_square_mean": batch.returns.square().mean(),
+            # Schulman's estimate of KL(acted || now), http://joschu.net/blog/kl-approx.html
+            "approx_kl": (ratio - 1 - log_ratio).detach().mean(),
+            "clip_fraction": (clipped != ratio).float().mean(),
+        }
+
+    def ends(self, statistics: dict[str, float], average: Average = alone) -> bool:
+        """Whether the policy has moved further than `target_kl`."""
+        if self.target_kl == math.inf:
+            return False
+        return bool(average(torch.tensor([statistics["approx_kl"]])) > self.target_kl)
+
+    def _minibatches(self, segment: Segment, advantages: Tensor, returns: Tensor) -> Iterator[Batch]:
+        if self.num_mini_batch == 1:
+            yield Batch(steps=segment, advantages=advantages, returns=returns)
+            return
         size = advantages.shape[1]
         order = torch.randperm(size)
-        segment, advantages, returns = segment.of(order), advantages[:, order], returns[:, order]
         cuts = [size * i // self.num_mini_batch for i in range(self.num_mini_batch + 1)]
-        for part in itertools.starmap(slice, itertools.pairwise(cuts)):
-            yield segment.of(part), advantages[:, part], returns[:, part]
+        sizes = [end - start for start, end in itertools.pairwise(cuts)]
+        parts = (segment.of(order).split(sizes), *(torch.split(values[:, order], sizes, 1) for values in (advantages, returns)))
+        for steps, A, R in zip(*parts, strict=True):
+            yield Batch(steps=steps, advantages=A, returns=R)
 
     def _value_loss(self, values: Tensor, acted_values: Tensor, returns: Tensor) -> Tensor:
         errors = (returns - values).square()

@@ -1,8 +1,10 @@
 """What the actor hands to the algorithm: a fixed number of steps of several environments."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from a3c.recording import Recording
@@ -57,10 +59,28 @@ class Segment:
         steps = {name: value.flatten(0, 1).unsqueeze(0) for name, value in self._columns().items()}
         return Segment(**steps, state=self.state.new_zeros(self.rewards.numel(), 0))
 
-    def of(self, environments: Tensor | slice) -> "Segment":
-        """The steps of some environments, by their numbers, or a view of a slice of them; without the recording."""
+    def of(self, environments: Tensor) -> "Segment":
+        """The steps of some environments, by their numbers, without the recording."""
         columns = {name: value[:, environments] for name, value in self._columns().items()}
         return Segment(**columns, state=self.state[environments])
+
+    def split(self, sizes: list[int]) -> Iterator["Segment"]:
+        """Views of the first so many environments, of the next ones, and so on, without the recording."""
+        columns = self._columns()
+        pieces = zip(*(torch.split(value, sizes, 1) for value in columns.values()), strict=True)
+        for piece, state in zip(pieces, torch.split(self.state, sizes), strict=True):
+            yield Segment(**dict(zip(columns, piece, strict=True)), state=state)
+
+    def tensors(self) -> list[Tensor]:
+        """All of it but the recording."""
+        return [*self._columns().values(), self.state]
+
+    @classmethod
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> "Segment":
+        """The segment whose `tensors` these are."""
+        names = [field.name for field in fields(cls) if field.name not in ("state", "recording")]
+        columns: dict[str, Any] = dict(zip([*names, "state"], tensors, strict=True))
+        return cls(**columns)
 
     def _columns(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("state", "recording")}

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.algorithm import Algorithm, Batch
 from a3c.auxiliary import AuxiliaryHead
 from a3c.heads import Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
+from a3c.segment import Segment
+from a3c.tracing import Program, trace
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
@@ -84,7 +87,7 @@ def _build_head(config: Config, spaces: Spaces) -> Head:
     )
 
 
-def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOptimization:
+def build_algorithm(config: Config) -> Algorithm:
     """The losses of `--algo`."""
     common = {
         "gamma": config.gamma,
@@ -109,6 +112,29 @@ def build_algorithm(config: Config) -> AdvantageActorCritic | ProximalPolicyOpti
         entropy_scale=config.entropy_scale,
         loss_reduction=config.loss_reduction,
     )
+
+
+def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
+    """For PPO's many small minibatches on a network without convolutions or a core; None where tracing gains little."""
+    if config.algo != "ppo" or config.num_mini_batch == 1 or config.recurrent != "none" or config.auxiliary_heads:
+        return None
+    if len(model.observation_shape) != 1:
+        return None
+    shape = (1, config.num_steps * config.envs_per_process // config.num_mini_batch)
+    floats, never = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    steps = Segment(
+        observations=torch.zeros(*shape, *model.observation_shape),
+        starts=never,
+        state=model.initial_state(shape[1]),
+        actions=torch.zeros(*shape, *model.head.action_shape, dtype=model.head.action_dtype),
+        log_probs=floats,
+        values=floats,
+        rewards=floats,
+        terminated=never,
+        truncated=never,
+        next_values=floats,
+    )
+    return trace(build_algorithm(config), model, Batch(steps=steps, advantages=floats, returns=floats))
 
 
 def optimizer_statistics_size(config: Config, num_parameters: int) -> int:

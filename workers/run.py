@@ -22,7 +22,7 @@ from workers.config import Config
 from workers.exact import SharedMemory, pack
 from workers.progress import COUNTERS, ProgressTable
 from workers.provenance import git_commit, versions
-from workers.recipes import Spaces, build_model, optimizer_statistics_size
+from workers.recipes import Spaces, build_model, optimizer_statistics_size, trace_gradient
 from workers.run_folder import RunFolder
 from workers.snapshot import normaliser_state, policy_state
 
@@ -85,6 +85,7 @@ class Run:
         )
         # The model's parameters are from here on views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
+        self.program = trace_gradient(config, self.model)
         self.normaliser = SharedNormaliser(self.memory.normaliser.tensor.numpy())
         self.returns = SharedNormaliser(self.memory.returns.tensor.numpy())
         self.sittings, self.elapsed, self.start_steps, self.start_updates = 0, 0.0, 0, 0

@@ -87,6 +87,7 @@ class Supervisor:
             worker=worker,
             stream=(run.sittings, restarts),
             log_path=str(run.folder.log),
+            program=run.program,
             state=run.worker_states[worker] if restarts == 0 and run.worker_states else None,
         )
         return Child(target=run_worker, task=task, name=f"worker {worker}", context=self._context)

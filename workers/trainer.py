@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a3c.algorithm import Batch
 from a3c.segment import Segment
+from a3c.tracing import Program, TracedGradient
 from envs.batch import EnvironmentBatch
 from envs.ids import ResolvedId
 from envs.make import make
@@ -42,6 +44,7 @@ class Task:
     worker: int
     stream: tuple[int, ...]  # with the seed and the worker's number, this names its random numbers
     log_path: str
+    program: Program | None = None  # the gradient of the algorithm's loss, where autograd would cost more than the network
     state: bytes | None = None  # with which an exact resume goes on, see `workers.exact`
 
 
@@ -80,6 +83,7 @@ class Trainer:
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config)
+        self._traced = None if task.program is None else TracedGradient(task.program, self._model)
         self._exchange = build_exchange(
             config,
             parameters=memory.parameters.tensor,
@@ -107,7 +111,7 @@ class Trainer:
             self._load_state(unpack(task.state))
 
     def run(self) -> None:
-        """Pull; until finished: play a segment, and for each of its losses differentiate, push, pull."""
+        """Pull; until finished: play a segment, and for each of its batches differentiate the loss, push, pull."""
         self._pull()
         while not self._finished():
             segment = self._actor.play()
@@ -116,8 +120,11 @@ class Trainer:
             if self._config.scale_rewards:
                 self._scale_rewards(segment)
             all_finite = True
-            for loss, statistics in self._algorithm.losses(self._model, segment, self._exchange.average):
-                all_finite &= self._push(self._parameters.gradient(loss), statistics)
+            for batch in self._algorithm.batches(segment, self._exchange.average):
+                gradient, statistics = self._gradient(batch)
+                if self._algorithm.ends(statistics, self._exchange.average):
+                    break
+                all_finite &= self._push(gradient, statistics)
                 self._pull()
             self._judge(all_finite)
             self._observe(segment.observations)
@@ -164,7 +171,14 @@ class Trainer:
         self._exchange.pull(self._parameters.vector)
         self._pull_seconds = time.perf_counter() - began
 
-    def _push(self, gradient: Tensor, statistics: dict[str, Tensor]) -> bool:
+    def _gradient(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        if self._traced is not None and self._traced.fits(batch):
+            return self._traced(batch)
+        loss, statistics = self._algorithm.loss(self._model, batch)
+        gradient = self._parameters.gradient(loss)
+        return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
+
+    def _push(self, gradient: Tensor, statistics: dict[str, float]) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
         self._beat()
         asynchronous, repeated = self._exchange.asynchronous, self._exchange.catching_up
@@ -178,8 +192,7 @@ class Trainer:
             self._row.add("dropped_gradients", counts)
             return False
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
-        values = dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
-        values |= seconds | {"grad_norm": norm, "learning_rate": learning_rate}
+        values = statistics | seconds | {"grad_norm": norm, "learning_rate": learning_rate}
         self._row.contribution(values, policy_lag=policy_lag, updates=counts)
         return True
 

@@ -2,8 +2,10 @@ import functools
 
 import pytest
 import torch
+from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.algorithm import Algorithm, Statistics
 from a3c.heads import Categorical, DiagonalGaussian, Head
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
@@ -38,6 +40,10 @@ def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     )
 
 
+def losses(algorithm: Algorithm, model: ActorCritic, segment: Segment) -> list[tuple[Tensor, Statistics]]:
+    return [algorithm.loss(model, batch) for batch in algorithm.batches(segment)]
+
+
 def make_model(head: Head | None = None) -> ActorCritic:
     torch.manual_seed(0)
     return ActorCritic(observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8)
@@ -50,7 +56,7 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
     algorithm = AdvantageActorCritic(
         gamma=0.9, gae_lambda=1.0, entropy_coef=0.02, value_loss_coef=0.3, loss_reduction=loss_reduction
     )
-    ((loss, statistics),) = algorithm.losses(model, segment)
+    ((loss, statistics),) = losses(algorithm, model, segment)
     policy, values = model.unroll(segment)
     expected = torch.zeros(())
     for b in range(B):
@@ -83,9 +89,9 @@ def test_entropy_can_be_weighed_by_the_advantages():
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.7)
     scale = float(advantages.pow(2).mean() ** 0.5)
-    ((scaled, _),) = AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage").losses(model, segment)
-    ((constant, _),) = AdvantageActorCritic(**settings, entropy_coef=0.02 * scale).losses(model, segment)
-    ((without, _),) = AdvantageActorCritic(**settings, entropy_coef=0.0).losses(model, segment)
+    ((scaled, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage"), model, segment)
+    ((constant, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.02 * scale), model, segment)
+    ((without, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.0), model, segment)
     torch.testing.assert_close(scaled, constant)
     assert abs(float((scaled - without).detach())) > 1e-4
 
@@ -100,8 +106,8 @@ def test_means_beyond_the_bounds_cost(algorithm):
         model.actor.bias.copy_(torch.tensor([2.0, -1.5, 0.0]))
     segment = make_segment(model, 9, 2)
     settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3, "entropy_coef": 0.0}
-    ((with_bounds, _),) = algorithm(**settings, bounds_loss_coef=0.4).losses(model, segment)
-    ((without, _),) = algorithm(**settings).losses(model, segment)
+    ((with_bounds, _),) = losses(algorithm(**settings, bounds_loss_coef=0.4), model, segment)
+    ((without, _),) = losses(algorithm(**settings), model, segment)
     policy, _ = model.unroll(segment)
     squares = [max(abs(mean) - 1, 0) ** 2 for mean in policy.flatten().tolist()]
     torch.testing.assert_close(float((with_bounds - without).detach()), 0.4 * sum(squares) / 18, rtol=1e-4, atol=1e-6)

@@ -5,7 +5,7 @@ from a3c.heads import Categorical
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
 from a3c.returns import generalized_advantages
-from tests.a3c.test_advantage_actor_critic import make_model, make_segment
+from tests.a3c.test_advantage_actor_critic import losses, make_model, make_segment
 
 SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3, "clip_param": 0.1}
 
@@ -21,7 +21,7 @@ def test_loss_equals_the_clipped_objective_step_by_step():
     model, (T, B) = make_model(), (9, 2)
     segment = make_segment(model, T, B)
     move(model)
-    ((loss, _),) = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    ((loss, _),) = losses(ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1), model, segment)
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
     normalised = (advantages - advantages.mean()) / advantages.std(correction=0)
@@ -44,7 +44,7 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
     model = make_model()
     segment = make_segment(model, 9, 2)
     settings = SETTINGS | {"entropy_coef": 0.0, "value_loss_coef": 0.0}
-    ((loss, _),) = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    ((loss, _),) = losses(ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment)
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
     advantages = (advantages - advantages.mean()) / advantages.std(correction=0)
@@ -69,7 +69,9 @@ def test_every_pass_sees_everything_once_and_the_parameters_as_they_are_then(rec
         return unroll(part)
 
     model.unroll = watched  # type: ignore[method-assign]
-    for _ in ProximalPolicyOptimization(**SETTINGS, num_epochs=2, num_mini_batch=3).losses(model, segment):
+    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=2, num_mini_batch=3)
+    for batch in algorithm.batches(segment):
+        algorithm.loss(model, batch)
         with torch.no_grad():
             model.critic.bias.add_(1.0)
     assert [bias for _, bias in seen] == [0, 1, 2, 3, 4, 5]
@@ -83,7 +85,7 @@ def test_values_clipped_earn_nothing_beyond_the_clip():
     segment = make_segment(model, 9, 2)
     move(model)
     settings = SETTINGS | {"value_loss_coef": 1.0, "entropy_coef": 0.0, "clip_values": True}
-    ((_, told),) = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1).losses(model, segment)
+    ((_, told),) = losses(ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment)
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     returns = (
         generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8) + segment.values
@@ -95,14 +97,12 @@ def test_values_clipped_earn_nothing_beyond_the_clip():
     torch.testing.assert_close(told["value_loss"], expected)
 
 
-def test_passes_end_where_the_policy_has_moved_far_by_everybodys_measure():
-    model, asked = make_model(), []
-    segment = make_segment(model, 9, 2)
+@pytest.mark.parametrize(("others", "ends"), [(0.05, False), (0.15, True)])
+def test_passes_end_where_the_policy_has_moved_far_by_everybodys_measure(others, ends):
+    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1, target_kl=0.1)
+    assert algorithm.ends({"approx_kl": 0.12}, lambda values: (values + others) / 2) is ends
 
-    def average(values):
-        asked.append(values)
-        return values + (0.5 if len(asked) == 4 else 0.0)  # others have moved far by then; the first call is for advantages
 
-    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=5, num_mini_batch=2, target_kl=0.1)
-    assert len([*algorithm.losses(model, segment, average)]) == 2
-    torch.testing.assert_close(asked[1], torch.zeros(1), atol=1e-6, rtol=0)
+def test_without_a_target_they_end_when_all_are_done():
+    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1)
+    assert not algorithm.ends({"approx_kl": 9.0})

@@ -75,6 +75,16 @@ def test_pull_then_play_differentiate_push_pull_until_finished(task, monkeypatch
     torch.testing.assert_close(trainer._parameters.vector, task.memory.parameters.tensor)
 
 
+def test_batches_after_the_algorithms_end_are_left_out(task, monkeypatch):
+    config = dataclasses.replace(task.config, algo="ppo", ppo_epoch=4, num_mini_batch=1)
+    trainer = make_trainer(dataclasses.replace(task, config=config))
+    answers = iter([False, False, True] * 3)
+    monkeypatch.setattr(type(trainer._algorithm), "ends", lambda *_: next(answers))
+    tape = record(trainer, monkeypatch)
+    trainer.run()
+    assert tape == ["pull", *3 * ["play", *2 * ["gradient", "push", "pull"], "gradient"]]
+
+
 def test_policy_lag_counts_the_updates_of_others_between_pull_and_push(task, monkeypatch):
     trainer = make_trainer(task)
     play = trainer._actor.play
