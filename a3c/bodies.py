@@ -36,19 +36,22 @@ class SmallConv(nn.Module):
 
 
 class NatureConv(nn.Module):
-    """32@8x8/4, 64@4x4/2, 64@3x3/1, `hidden_size` units: [N, C, 84, 84] -> [N, hidden_size]. Mnih et al. 2015, with 512."""
+    """32@8x8/4, 64@4x4/2, 64@3x3/1, `hidden_size` units: [N, C, 84, 84] -> [N, hidden_size]. Mnih et al. 2015, with 512.
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int) -> None:
+    The third has `last_channels`: ACKTR's paper has 32.
+    """
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int, last_channels: int = 64) -> None:
         super().__init__()
         channels, height, width = observation_shape
-        layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, 64, 3)]
+        layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, last_channels, 3)]
         self.convolutions = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]
         for layer in layers:
             (kernel, _), (stride, _) = layer.kernel_size, layer.stride
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
         self.output_size = hidden_size
-        self.linear = nn.Linear(64 * height * width, self.output_size)
+        self.linear = nn.Linear(last_channels * height * width, self.output_size)
         for weighted in (*layers, self.linear):
             orthogonal_(weighted, math.sqrt(2))
 

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+LOG_STD_FISHER = 2.0  # of a Gaussian's likelihood by log σ, on the diagonal; nothing beside it
+
 
 class Categorical(nn.Module):
     """π(a|s) = softmax(logits)_a over `num_actions` actions; actions are int64 without a trailing axis."""

@@ -1,6 +1,7 @@
 """The actor-critic network: body, optional recurrent core, policy head and critic."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from a3c.auxiliary import AuxiliaryHead
 from a3c.bodies import MLP, ImpalaConv, NatureConv, SmallConv, normalized_rows_
 from a3c.heads import Head
 from a3c.kernels import Scaling
+from a3c.observation import Observation
 from a3c.recording import COMPUTING, Layers
 from a3c.recurrent import CORES
 from a3c.segment import Segment
@@ -35,10 +37,12 @@ class ActorCritic(nn.Module):
         num_shared_layers: int = 2,
         hidden_size: int = 256,
         observation_clip: float | None = None,
-        residual: bool = False,
+        network: str = "auto",
         auxiliary_heads: Sequence[AuxiliaryHead] = (),
     ) -> None:
-        """`residual`: IMPALA's convolutions for images; `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
+        """`network`: "narrow" for fewer channels at 84x84, "impala" for its convolutions, or "auto".
+
+        `recurrent`: "none", or "lstm" or "gru" with `hidden_size` units.
 
         Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
         these, and each of the two has the rest for itself. Convolutions are always shared.
@@ -53,11 +57,8 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
         self._observation_clip = observation_clip
         shared = min(num_shared_layers, num_layers)
-        self.body: SmallConv | NatureConv | ImpalaConv | MLP
-        if residual and len(observation_shape) == 3:
-            self.body = ImpalaConv(observation_shape, activation=activation, hidden_size=hidden_size)
-        else:
-            self.body = _body(observation_shape, activation=activation, num_layers=shared, hidden_size=hidden_size)
+        options: dict[str, Any] = {"activation": activation, "hidden_size": hidden_size}
+        self.body = _body(observation_shape, network=network, num_layers=shared, **options)
         self.core = None if recurrent == "none" else CORES[recurrent](self.body.output_size, hidden_size)
         features = self.core.output_size if self.core else self.body.output_size
         own = num_layers - shared if isinstance(self.body, MLP) else 0
@@ -85,13 +86,15 @@ class ActorCritic(nn.Module):
         policy, values = self._heads(self.actor_body(features, layers), self.critic_body(features, layers), layers)
         return policy, values, state
 
-    def unroll(self, segment: Segment) -> tuple[Tensor, Tensor]:
+    def unroll(self, segment: Segment, observation: Observation | None = None) -> tuple[Tensor, Tensor]:
         """The segment's T steps again, with gradients: policy [T, B, A], values [T, B].
 
-        Nothing is computed that the segment's recording still holds.
+        Nothing is computed that the segment's recording still holds. `observation` is given what all linear maps do.
         """
         T, B = segment.starts.shape
-        layers = COMPUTING if segment.recording is None else segment.recording.replay()
+        layers: Layers = COMPUTING if segment.recording is None else segment.recording.replay()
+        if observation is not None:
+            layers = observation.through(layers)
         shared = _depths(self.body, layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
         features = shared[-1]
         if self.core is not None:
@@ -135,13 +138,16 @@ def _depths(body: nn.Module, x: Tensor, layers: Layers) -> list[Tensor]:
 
 
 def _body(
-    observation_shape: tuple[int, ...], *, activation: str, num_layers: int, hidden_size: int
-) -> SmallConv | NatureConv | MLP:
+    observation_shape: tuple[int, ...], *, network: str, activation: str, num_layers: int, hidden_size: int
+) -> SmallConv | NatureConv | ImpalaConv | MLP:
+    if network == "impala" and len(observation_shape) == 3:
+        return ImpalaConv(observation_shape, activation=activation, hidden_size=hidden_size)
     match observation_shape:
         case (_,):
             return MLP(observation_shape, activation=activation, num_layers=num_layers, hidden_size=hidden_size)
         case (_, 42, 42):
             return SmallConv(observation_shape, activation=activation)
         case (_, 84, 84):
-            return NatureConv(observation_shape, activation=activation, hidden_size=hidden_size)
+            channels = 32 if network == "narrow" else 64
+            return NatureConv(observation_shape, activation=activation, hidden_size=hidden_size, last_channels=channels)
     raise ValueError(f"no network takes observations of shape {observation_shape}; give (D,), (C, 42, 42) or (C, 84, 84)")

@@ -13,7 +13,7 @@ from torch import Tensor
 from shared_optim.flat import clip_norm_
 from shared_optim.futex import sleep_while, wake
 from shared_optim.memory import SharedTensor
-from shared_optim.optimizers import SharedOptimizer
+from shared_optim.optimizers import Samples, SharedOptimizer
 
 AVERAGED_AT_MOST = 4  # numbers in one call of `average`
 LOOKS = 30  # at the others' rows, some 20 microseconds; looking for longer takes from those who still compute, where cores share
@@ -36,8 +36,11 @@ class Exchange(Protocol):
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
-        """Contributes a gradient [P]; returns the norm, before clipping, of what was applied. One not finite is not."""
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
+        """Contributes a gradient [P]; returns the norm, before clipping, of what was applied. One not finite is not.
+
+        `samples` are for an optimizer that knows the curvature; behind a barrier only.
+        """
 
     def average(self, values: Tensor) -> Tensor:
         """Means [K] over the workers whose contributions act together, float64."""
@@ -62,7 +65,7 @@ class Hogwild:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
         """Clips a gradient [P] and applies it to the shared parameters; returns its norm before."""
         norm = clip_norm_(gradient, max_norm)
         if math.isfinite(norm):
@@ -153,10 +156,12 @@ class Barrier:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float) -> float:
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
         """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped."""
-        self._meet(lambda: self._gradients[self._worker].copy_(gradient))
+        self._meet(lambda: self._contribute(gradient, samples))
         self._meet(self._average_own_slice)
+        for stage in self._optimizer.stages(self._mean):
+            self._meet(stage)
         norm = float(torch.linalg.vector_norm(self._norms))
         self._meet(lambda: self._step(norm, learning_rate, max_norm))
         return norm
@@ -194,6 +199,10 @@ class Barrier:
                 sleep_while(arrivals, seen.index(least), least, seconds=LONGEST_SLEEP)
         with self._fence:
             pass
+
+    def _contribute(self, gradient: Tensor, samples: Samples) -> None:
+        self._gradients[self._worker].copy_(gradient)
+        self._optimizer.contribute(samples)
 
     def _average_own_slice(self) -> None:
         mean = self._mean[self._slice]

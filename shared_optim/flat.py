@@ -1,5 +1,7 @@
 """All parameters of a module in one vector, and all gradients in another."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,20 @@ class FlatParameters:
         self._parameters = list(module.parameters())
         size = sum(parameter.numel() for parameter in self._parameters)
         self.vector = torch.empty(size) if vector is None else vector
+        ends = itertools.accumulate(parameter.numel() for parameter in self._parameters)
+        self._starts: dict[Tensor, int] = {
+            parameter: end - parameter.numel() for parameter, end in zip(self._parameters, ends, strict=True)
+        }
         self._gradient = torch.zeros(size)
         assert self.vector.shape == (size,) and self.vector.is_contiguous()
         self._gradient_views = self._views(self._gradient)
         for parameter, view in zip(self._parameters, self._views(self.vector), strict=True):
             view.copy_(parameter.data)
             parameter.data = view
+
+    def start(self, parameter: Tensor) -> int:
+        """Where one of the module's parameters begins in the vector. KeyError."""
+        return self._starts[parameter]
 
     def gradient(self, loss: Tensor) -> Tensor:
         """∂loss/∂parameters as a vector [P], valid until the next call.

@@ -4,18 +4,29 @@ A process hands its gradient over as an argument. Processes move parameters and 
 same moment may lose parts of one another, which Hogwild (Niu et al. 2011) shows to be harmless while it is rare.
 """
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+Samples = Sequence[tuple[Tensor, Tensor]]  # of each linear map of a network: inputs [N, columns], gradients of outputs [N, rows]
+Stage = Callable[[], object]
 
-class SharedOptimizer(Protocol):
+
+class SharedOptimizer:
     """What a contribution does to the parameters."""
 
     def step(self, gradient: Tensor, *, learning_rate: float) -> None:
         """Moves the parameters by one gradient [P]."""
+        raise NotImplementedError
+
+    def contribute(self, samples: Samples) -> None:
+        """Takes what a worker knows besides its gradient, behind a barrier; nothing here."""
+
+    def stages(self, gradient: Tensor) -> Sequence[Stage]:
+        """What all workers do before the step, and meet after each; `gradient` [P] is the mean of all. Nothing here."""
+        return ()
 
 
 def statistics_size(name: str, num_parameters: int, *, amsgrad: bool = False) -> int:
@@ -23,7 +34,7 @@ def statistics_size(name: str, num_parameters: int, *, amsgrad: bool = False) ->
     return (2 + amsgrad) * num_parameters + 1 if name == "adam" else num_parameters
 
 
-class SharedAdam:
+class SharedAdam(SharedOptimizer):
     """Adam (Kingma & Ba 2015), AMSGrad (Reddi et al. 2018) by option: PyTorch's fused kernel over memory that others move too.
 
     `torch.optim.Adam` computes the same, but its constructor imports torch's compiler: 1.3 s and 70 MB in every process.
@@ -67,7 +78,7 @@ class SharedAdam:
         )
 
 
-class SharedRMSprop:
+class SharedRMSprop(SharedOptimizer):
     """RMSprop without centering (Mnih et al. 2016, eq. S2); the paper has ε inside the root, `torch.optim.RMSprop` outside."""
 
     def __init__(

@@ -25,7 +25,7 @@ class Config:
     """Everything a run can be told. Field `x_y` is flag `--x-y`; the metadata says how the parser takes it."""
 
     env_name: str = flag("Pong-v0", "environment id, or module:Id for one of your own", aliases=("--env",), group="run")
-    algo: str = flag("a3c", "algorithm", choices=("a3c", "a2c", "ppo"))
+    algo: str = flag("a3c", "algorithm", choices=("a3c", "a2c", "ppo", "acktr"))
     exchange: str = flag(
         "hogwild",
         "when gradients act: hogwild: each at once, nobody waits; barrier: the mean of all workers', when all have met",
@@ -60,8 +60,9 @@ class Config:
     scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")
     network: str = flag(
         "auto",
-        "convolutions; auto: four small ones for 42x42, DQN's three for 84x84; impala: fifteen, residual, for images",
-        choices=("auto", "impala"),
+        "convolutions; auto: four small ones for 42x42, DQN's three for 84x84; narrow: half the channels in the third of these, "
+        "as in ACKTR's paper; impala: fifteen, residual, for images",
+        choices=("auto", "narrow", "impala"),
         group="network",
     )
     recurrent: str = flag("none", "recurrent core after the shared layers", choices=("none", "lstm", "gru"))
@@ -102,7 +103,10 @@ class Config:
     use_clipped_value_loss: bool = flag(False, "ppo: clip the values' change by --clip-param, too")
     target_kl: float | None = flag(None, "ppo: end the passes where the policy has moved this far", minimum=0.0)
     optimizer: str = flag(
-        "adam", "rmsprop_tf has epsilon inside the root", choices=("adam", "rmsprop", "rmsprop_tf"), group="optimizer"
+        "adam",
+        "rmsprop_tf has epsilon inside the root; kfac is acktr's",
+        choices=("adam", "rmsprop", "rmsprop_tf", "kfac"),
+        group="optimizer",
     )
     lr: float = flag(1e-4, "learning rate", aliases=("--learning-rate",), minimum=0.0)
     use_linear_lr_decay: bool = flag(False, "let the learning rate fall to 0 at --num-env-steps")
@@ -112,6 +116,21 @@ class Config:
         (0.9, 0.999), "decays of Adam's moments", repeated=True, count=2, minimum=0.0, maximum=0.999999
     )
     amsgrad: bool = flag(False, "AMSGrad variant of Adam")
+    momentum: float = flag(0.9, "kfac: momentum", minimum=0.0, maximum=0.999999)
+    kl_clip: float = flag(0.001, "kfac: how far one step may move the policy, in nats", minimum=0.0)
+    value_kl_clip: float | None = flag(
+        None, "kfac: the same for the critic's own layers; without it they share the policy's", minimum=0.0
+    )
+    damping: float = flag(0.01, "kfac: what is added to the curvature's eigenvalues", minimum=1e-12)
+    stat_decay: float = flag(0.99, "kfac: decay of the factors' running averages", minimum=0.0, maximum=0.999999)
+    kfac_cases: int = flag(0, "kfac: steps of all workers' batch that factors are made of; 0: all", minimum=0)
+    kfac_factor_interval: int = flag(1, "kfac: updates between two contributions to the factors", minimum=1)
+    kfac_inverse_interval: int = flag(10, "kfac: updates between two inversions", minimum=1)
+    kfac_cold_updates: int = flag(10, "kfac: plain updates at the start, over which the first factors are averaged", minimum=0)
+    kfac_inverse: str = flag(
+        "cholesky", "kfac: how factors are inverted; eigh is exact in the damping and slower", choices=("cholesky", "eigh")
+    )
+    value_fisher_coef: float = flag(1.0, "acktr: weight of the values' likelihood in the curvature", minimum=0.0)
     no_shared: bool = flag(False, "hogwild: give every worker optimizer statistics of its own")
     eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
     eval_episodes: int = flag(5, "episodes of an evaluation, the same seeds each time", minimum=1)

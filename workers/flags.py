@@ -144,7 +144,18 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
     config = Config(**{**below, **typed})
     _check_minibatches(config)
+    _check_kfac(config)
     return CommandLine(config=config, environment=environment, origins=origins)
+
+
+def _check_kfac(config: Config) -> None:
+    if (config.algo == "acktr") != (config.optimizer == "kfac"):
+        raise UsageError(
+            f"--algo {config.algo} does not go with --optimizer {config.optimizer}: acktr's is kfac, and kfac is acktr's"
+        )
+    if config.algo == "acktr" and (config.exchange != "barrier" or config.distributed_step_size):
+        which = "--distributed-step-size" if config.distributed_step_size else f"--exchange {config.exchange}"
+        raise UsageError(f"--algo acktr makes one step of all workers' batches, alike in size; leave {which} out")
 
 
 def _check_minibatches(config: Config) -> None:

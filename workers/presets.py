@@ -13,6 +13,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "a3c": {"exchange": "hogwild"},
     "a2c": {"exchange": "barrier"},
     "ppo": {"exchange": "barrier"},
+    "acktr": {"exchange": "barrier", "optimizer": "kfac"},
 }
 
 # "lr" is that of one environment in a batch, see `_actor_critic`.
@@ -95,6 +96,27 @@ PPO_PHYSICS: dict[str, Any] = {
     "initial_log_std": 0.0,
     "scale_rewards": True,
 }
+# ACKTR as its paper has it for games; the whole batch is that of all workers.
+ACKTR: dict[str, Any] = {"lr": 0.25, "use_linear_lr_decay": True, "num_steps": 20}
+ACKTR_FRAME: dict[str, Any] = {**ACKTR, "recurrent": "lstm", "hidden_size": 256, "kfac_cases": 160}
+ACKTR_STACK: dict[str, Any] = {**ACKTR, "network": "narrow", "hidden_size": 512, "kfac_cases": 160}
+ACKTR_VECTOR: dict[str, Any] = {
+    **ACKTR,
+    "activation": "tanh",
+    "hidden_size": 64,
+    "gae_lambda": 0.97,
+    "scale_rewards": True,
+}
+ACKTR_PHYSICS: dict[str, Any] = {
+    **ACKTR_VECTOR,
+    "envs_per_process": 16,
+    "entropy_coef": 0.0,
+    "normalize_advantages": True,
+    "initial_log_std": -1.0,
+    "bounds_loss_coef": 0.1,
+    "kl_clip": 0.002,
+    "value_kl_clip": 0.3,
+}
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128)}  # environments of all workers, steps of each
 PPO_BODIES: dict[str, dict[str, Any]] = {"Swimmer": {"gamma": 0.9999}, "Reacher": {"gamma": 0.95}}
 
@@ -109,7 +131,8 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
         return recipe
     if name == "classic":
         return recipe | CLASSIC
-    return recipe | (_ppo if algo == "ppo" else _actor_critic)(environment, {**recipe, **typed})
+    of = {"ppo": _ppo, "acktr": _acktr}.get(algo, _actor_critic)
+    return recipe | of(environment, {**recipe, **typed})
 
 
 def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +167,13 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     pieces = B * (1 if recurrent else min(typed.get("distributed_step_size") or (typed.get("num_steps", values["num_steps"]),)))
     values |= {"num_mini_batch": min(values["num_mini_batch"], pieces)}
     return values | (PPO_BODIES.get(_body(environment), {}) if environment.family == "physics" else {})
+
+
+def _acktr(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
+    by_observation = {"frame42": ACKTR_FRAME, "stack84": ACKTR_STACK}
+    if environment.family == "physics":
+        return ACKTR_PHYSICS
+    return by_observation.get(environment.observation, ACKTR_VECTOR)
 
 
 def _environments_per_process(typed: Mapping[str, Any], values: Mapping[str, Any]) -> int:

@@ -4,19 +4,25 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from a3c.acktr import NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.algorithm import Algorithm, Batch
 from a3c.auxiliary import AuxiliaryHead
-from a3c.heads import Categorical, DiagonalGaussian, Head, MultiCategorical
+from a3c.heads import LOG_STD_FISHER, Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.model import ActorCritic
+from a3c.observation import Observation
 from a3c.ppo import ProximalPolicyOptimization
 from a3c.segment import Segment
 from a3c.tracing import Program, trace
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
+from shared_optim.flat import FlatParameters
+from shared_optim.kfac import KFACMemory, KFACSettings, Known, LinearMap, SharedKFAC, kfac_statistics_size
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
 from workers.process import cores
@@ -55,7 +61,7 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
         num_shared_layers=config.num_shared_layers,
         hidden_size=config.hidden_size,
         observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
-        residual=config.network == "impala",
+        network=config.network,
         auxiliary_heads=_auxiliary_heads(config.auxiliary_heads, spaces),
     )
     if not spaces.normalised:
@@ -89,7 +95,7 @@ def _build_head(config: Config, spaces: Spaces) -> Head:
 
 def build_algorithm(config: Config) -> Algorithm:
     """The losses of `--algo`."""
-    common = {
+    common: dict[str, Any] = {
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
         "entropy_coef": config.entropy_coef,
@@ -106,12 +112,57 @@ def build_algorithm(config: Config) -> Algorithm:
             clip_values=config.use_clipped_value_loss,
             target_kl=math.inf if config.target_kl is None else config.target_kl,
         )
-    return AdvantageActorCritic(
-        **common,
-        normalize_advantages=config.normalize_advantages,
-        entropy_scale=config.entropy_scale,
-        loss_reduction=config.loss_reduction,
-    )
+    common |= {
+        "normalize_advantages": config.normalize_advantages,
+        "entropy_scale": config.entropy_scale,
+        "loss_reduction": config.loss_reduction,
+    }
+    if config.algo == "acktr":
+        return NaturalActorCritic(**common, value_fisher_coef=config.value_fisher_coef, num_cases=num_kfac_cases(config))
+    return AdvantageActorCritic(**common)
+
+
+def build_kfac_memory(
+    config: Config, model: ActorCritic, parameters: FlatParameters, *, context: BaseContext
+) -> KFACMemory | None:
+    """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be observed."""
+    if config.optimizer != "kfac":
+        return None
+    observation, shape = Observation(), (config.num_steps, config.envs_per_process)
+    policy, values = model.unroll(_blank_segment(model, shape), observation)
+    num_cases = num_kfac_cases(config)
+    samples = observation.samples(policy.sum() + values.sum(), torch.arange(num_cases))
+    critics = {*model.critic_body.parameters(), *model.critic.parameters()}
+    maps, covered = [], set()
+    for (weight, bias), (a, g) in zip(observation.maps, samples, strict=True):
+        maps.append(
+            LinearMap(
+                weight=parameters.start(weight),
+                bias=parameters.start(bias),
+                rows=g.shape[1],
+                inputs=a.shape[1] - 1,
+                group=int(weight in critics and config.value_kl_clip is not None),
+                num_cases=num_cases,
+                num_samples=len(a),
+            )
+        )
+        covered |= {weight, bias}
+    known = []
+    for name, parameter in model.named_parameters():
+        if parameter in covered:
+            continue
+        if not name.endswith("log_std"):
+            raise ValueError(f"--algo acktr can't be used with this network: nothing is known of the curvature of {name}")
+        start = parameters.start(parameter)
+        known.append(Known(slice(start, start + parameter.numel()), LOG_STD_FISHER))
+    size = parameters.vector.numel()
+    return KFACMemory.create(maps, known, num_workers=config.num_processes, num_parameters=size, context=context)
+
+
+def num_kfac_cases(config: Config) -> int:
+    """How many steps of a worker's batch its factors are made of."""
+    batch = config.num_steps * config.envs_per_process
+    return min(batch, math.ceil(config.kfac_cases / config.num_processes)) if config.kfac_cases else batch
 
 
 def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
@@ -120,25 +171,30 @@ def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
         return None
     if len(model.observation_shape) != 1:
         return None
-    shape = (1, config.num_steps * config.envs_per_process // config.num_mini_batch)
-    floats, never = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
-    steps = Segment(
+    steps = _blank_segment(model, (1, config.num_steps * config.envs_per_process // config.num_mini_batch))
+    return trace(build_algorithm(config), model, Batch(steps=steps, advantages=steps.rewards, returns=steps.rewards))
+
+
+def _blank_segment(model: ActorCritic, shape: tuple[int, int]) -> Segment:
+    zeros, never = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    return Segment(
         observations=torch.zeros(*shape, *model.observation_shape),
         starts=never,
         state=model.initial_state(shape[1]),
         actions=torch.zeros(*shape, *model.head.action_shape, dtype=model.head.action_dtype),
-        log_probs=floats,
-        values=floats,
-        rewards=floats,
+        log_probs=zeros,
+        values=zeros,
+        rewards=zeros,
         terminated=never,
         truncated=never,
-        next_values=floats,
+        next_values=zeros,
     )
-    return trace(build_algorithm(config), model, Batch(steps=steps, advantages=floats, returns=floats))
 
 
-def optimizer_statistics_size(config: Config, num_parameters: int) -> int:
+def optimizer_statistics_size(config: Config, num_parameters: int, kfac: KFACMemory | None = None) -> int:
     """Numbers that the optimizer of `config` remembers."""
+    if kfac is not None:
+        return kfac_statistics_size(kfac.maps, num_parameters)
     return statistics_size(config.optimizer, num_parameters, amsgrad=config.amsgrad)
 
 
@@ -148,13 +204,18 @@ def build_exchange(
     parameters: Tensor,
     statistics: Tensor,
     barrier: BarrierMemory | None,
+    kfac: KFACMemory | None,
     worker: int,
     beat: Callable[[], None],
 ) -> Exchange:
     """The exchange over shared parameters; with --no-shared the statistics stay this process's own where it steps by itself."""
     if config.no_shared and barrier is None:
         statistics = torch.zeros_like(statistics)
-    optimizer = _build_optimizer(config, parameters, statistics)
+    optimizer: SharedOptimizer
+    if kfac is None:
+        optimizer = _build_optimizer(config, parameters, statistics)
+    else:
+        optimizer = SharedKFAC(parameters, statistics, memory=kfac, worker=worker, settings=_kfac_settings(config))
     if barrier is None:
         return Hogwild(parameters=parameters, optimizer=optimizer)
     return Barrier(
@@ -164,6 +225,19 @@ def build_exchange(
         optimizer=optimizer,
         beat=beat,
         patient=config.num_processes <= cores(),
+    )
+
+
+def _kfac_settings(config: Config) -> KFACSettings:
+    return KFACSettings(
+        momentum=config.momentum,
+        stat_decay=config.stat_decay,
+        damping=config.damping,
+        kl_clips=(config.kl_clip,) if config.value_kl_clip is None else (config.kl_clip, config.value_kl_clip),
+        factor_interval=config.kfac_factor_interval,
+        inverse_interval=config.kfac_inverse_interval,
+        cold_updates=config.kfac_cold_updates,
+        inverse=config.kfac_inverse,
     )
 
 

@@ -22,7 +22,7 @@ from workers.config import Config
 from workers.exact import SharedMemory, pack
 from workers.progress import COUNTERS, ProgressTable
 from workers.provenance import git_commit, versions
-from workers.recipes import Spaces, build_model, optimizer_statistics_size, trace_gradient
+from workers.recipes import Spaces, build_kfac_memory, build_model, optimizer_statistics_size, trace_gradient
 from workers.run_folder import RunFolder
 from workers.snapshot import normaliser_state, policy_state
 
@@ -68,9 +68,12 @@ class Run:
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        kfac = build_kfac_memory(config, self.model, FlatParameters(self.model), context=context)
         self.memory = SharedMemory(
             parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
-            statistics=SharedTensor(optimizer_statistics_size(config, self.num_parameters), dtype=torch.float32, context=context),
+            statistics=SharedTensor(
+                optimizer_statistics_size(config, self.num_parameters, kfac), dtype=torch.float32, context=context
+            ),
             normaliser=SharedTensor(
                 config.num_processes,
                 SharedNormaliser.row_size(spaces.num_statistics),
@@ -82,6 +85,7 @@ class Run:
             barrier=BarrierMemory.create(config.num_processes, self.num_parameters, context=context)
             if config.exchange == "barrier"
             else None,
+            kfac=kfac,
         )
         # The model's parameters are from here on views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a3c.acktr import NaturalActorCritic
 from a3c.algorithm import Batch
 from a3c.segment import Segment
 from a3c.tracing import Program, TracedGradient
@@ -22,6 +23,7 @@ from envs.make import make
 from envs.normaliser import RewardScale, SharedNormaliser
 from envs.state import Unsaveable
 from shared_optim.flat import FlatParameters
+from shared_optim.optimizers import Samples
 from workers.actor import Actor
 from workers.config import Config
 from workers.exact import Report, SharedMemory, load_random_state, pack, random_state, unpack
@@ -89,6 +91,7 @@ class Trainer:
             parameters=memory.parameters.tensor,
             statistics=memory.statistics.tensor,
             barrier=memory.barrier,
+            kfac=memory.kfac,
             worker=task.worker,
             beat=self._beat,
         )
@@ -121,10 +124,10 @@ class Trainer:
                 self._scale_rewards(segment)
             all_finite = True
             for batch in self._algorithm.batches(segment, self._exchange.average):
-                gradient, statistics = self._gradient(batch)
+                gradient, statistics, samples = self._differentiate(batch)
                 if self._algorithm.ends(statistics, self._exchange.average):
                     break
-                all_finite &= self._push(gradient, statistics)
+                all_finite &= self._push(gradient, statistics, samples)
                 self._pull()
             self._judge(all_finite)
             self._observe(segment.observations)
@@ -171,20 +174,25 @@ class Trainer:
         self._exchange.pull(self._parameters.vector)
         self._pull_seconds = time.perf_counter() - began
 
-    def _gradient(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def _differentiate(self, batch: Batch) -> tuple[Tensor, dict[str, float], Samples]:
         if self._traced is not None and self._traced.fits(batch):
-            return self._traced(batch)
-        loss, statistics = self._algorithm.loss(self._model, batch)
+            return *self._traced(batch), ()
+        samples: Samples = ()
+        if isinstance(self._algorithm, NaturalActorCritic):
+            loss, statistics, samples = self._algorithm.loss_and_samples(self._model, batch)
+        else:
+            loss, statistics = self._algorithm.loss(self._model, batch)
         gradient = self._parameters.gradient(loss)
-        return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True))
+        return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
-    def _push(self, gradient: Tensor, statistics: dict[str, float]) -> bool:
+    def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = ()) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
         self._beat()
         asynchronous, repeated = self._exchange.asynchronous, self._exchange.catching_up
         policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
         learning_rate, began = self._learning_rate(), time.perf_counter()
-        norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=self._config.max_grad_norm)
+        max_norm = self._config.max_grad_norm
+        norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=samples)
         counts = int(asynchronous or self._worker == 0)
         if repeated:  # and counted by the predecessor
             return True

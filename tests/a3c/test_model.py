@@ -16,7 +16,7 @@ SHAPES = {
 
 def make_model(name: str, recurrent: str, **options) -> ActorCritic:
     torch.manual_seed(0)
-    options |= {"recurrent": recurrent, "hidden_size": 16, "residual": name == "impala"}
+    options |= {"recurrent": recurrent, "hidden_size": 16, "network": name if name == "impala" else "auto"}
     return ActorCritic(observation_shape=SHAPES[name][0], head=Categorical(6), **options)
 
 
@@ -31,7 +31,7 @@ def test_the_conv_lstm_has_the_parameters_of_pytorch_a3c():
 
 
 def test_the_residual_network_is_impalas():
-    model = ActorCritic(observation_shape=(4, 84, 84), head=Categorical(15), residual=True, hidden_size=256)
+    model = ActorCritic(observation_shape=(4, 84, 84), head=Categorical(15), network="impala", hidden_size=256)
     assert len(model.body.convolutions) == 15
     per_block = [(4, 16), (16, 32), (32, 32)]
     convolutions = sum(9 * a * b + b + 4 * (9 * b * b + b) for a, b in per_block)

@@ -16,6 +16,7 @@ HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
 SETTINGS = {
     "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
     "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
+    "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),
@@ -90,7 +91,7 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("algo", ["a2c", "ppo"])
+@pytest.mark.parametrize("algo", ["a2c", "ppo", "acktr"])
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(tmp_path, algo, number):
     flags = ("--num-env-steps", "1e9", "--worker-timeout", "2", "--checkpoint-interval", "1")
     run = RunningMain(tmp_path / "run", "--algo", algo, *flags)

@@ -1,0 +1,204 @@
+"""K-FAC against dense matrices, one big batch, and decompositions that fail."""
+
+import math
+import multiprocessing
+import threading
+
+import pytest
+import torch
+
+from shared_optim import kfac
+from shared_optim.exchange import Barrier, BarrierMemory
+from shared_optim.kfac import KFACMemory, KFACSettings, Known, LinearMap, SharedKFAC, kfac_statistics_size
+
+ROWS, INPUTS = 3, 4
+SIZE = ROWS * (INPUTS + 1)
+WARM = {"cold_updates": 0, "inverse_interval": 1, "momentum": 0.0}
+
+
+def one_map(num_cases: int, *, group: int = 0, start: int = 0, num_samples: int | None = None) -> LinearMap:
+    return LinearMap(
+        weight=start,
+        bias=start + ROWS * INPUTS,
+        rows=ROWS,
+        inputs=INPUTS,
+        group=group,
+        num_cases=num_cases,
+        num_samples=num_samples or num_cases,
+    )
+
+
+def make_samples(num_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat((torch.randn(num_samples, INPUTS), torch.ones(num_samples, 1)), 1), torch.randn(num_samples, ROWS)
+
+
+class Team:
+    """W workers at one barrier, each a thread, whose optimizer is K-FAC."""
+
+    def __init__(self, maps, num_workers: int = 1, *, known=(), settings: KFACSettings, size: int = SIZE) -> None:
+        context = multiprocessing.get_context("spawn")
+        options = {"num_workers": num_workers, "num_parameters": size, "context": context}
+        self.kfac = KFACMemory.create(maps, known, **options)
+        self.barrier = BarrierMemory.create(num_workers, size, context=context)
+        self.parameters, self.statistics = torch.zeros(size), torch.zeros(kfac_statistics_size(maps, size))
+        self.workers = [
+            Barrier(
+                memory=self.barrier,
+                worker=worker,
+                parameters=self.parameters,
+                optimizer=SharedKFAC(self.parameters, self.statistics, memory=self.kfac, worker=worker, settings=settings),
+                beat=lambda: None,
+                patient=False,
+            )
+            for worker in range(num_workers)
+        ]
+
+    def push(self, gradients, samples, *, learning_rate: float = 1.0, max_norm: float = 1e9) -> None:
+        """One update; a gradient and samples of each worker."""
+
+        def life(worker: Barrier, gradient, own) -> None:
+            worker.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=own)
+
+        contributions = zip(self.workers, gradients, samples, strict=True)
+        threads = [threading.Thread(target=life, args=contribution, daemon=True) for contribution in contributions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def vec(map_: LinearMap, vector: torch.Tensor) -> torch.Tensor:
+    """Columns of the map's matrix below one another, so that (A ⊗ G) vec(V) = vec(G V A)."""
+    return map_.matrix(vector).t().reshape(-1).double()
+
+
+@pytest.mark.parametrize("inverse", ["eigh", "cholesky"])
+@pytest.mark.parametrize("num_samples", [2, 50])
+def test_on_one_linear_map_the_step_is_the_natural_gradients(inverse, num_samples):
+    torch.manual_seed(0)
+    map_, damping = one_map(num_samples), 0.05
+    team = Team([map_], settings=KFACSettings(**WARM, damping=damping, kl_clips=(math.inf,), inverse=inverse))
+    a, g = make_samples(num_samples)
+    gradient = torch.randn(SIZE)
+    team.push([gradient], [[(a, g)]], learning_rate=0.5)
+
+    A, G = (a.t() @ a / num_samples).double(), (g.t() @ g / num_samples).double()
+    if inverse == "eigh":
+        fisher = torch.kron(A, G) + damping * torch.eye(SIZE)
+    else:
+        pi = math.sqrt((A.trace() / len(A)) / (G.trace() / len(G)))
+        fisher = torch.kron(A + pi * math.sqrt(damping) * torch.eye(len(A)), G + math.sqrt(damping) / pi * torch.eye(len(G)))
+    expected = -0.5 * torch.linalg.solve(fisher, vec(map_, gradient))
+    torch.testing.assert_close(vec(map_, team.parameters), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_without_damping_the_step_undoes_the_curvature_of_a_gaussians_mean():
+    """-log N(y; W a, 1) is a parabola in W: with exact factors one natural step of size 1 reaches the least squares solution."""
+    torch.manual_seed(0)
+    a, _ = make_samples(200)
+    targets = a @ torch.randn(INPUTS + 1, ROWS)
+    map_ = one_map(200)
+    team = Team([map_], settings=KFACSettings(**WARM, damping=1e-12, kl_clips=(math.inf,)))
+    g = math.sqrt(200) * torch.linalg.qr(torch.randn(200, ROWS)).Q  # G = I, as noise of deviation 1 has it on average
+    gradient = torch.empty(SIZE)
+    map_.write(gradient, (a @ map_.matrix(team.parameters).t() - targets).t() @ a / 200, slice(None))
+    team.push([gradient], [[(a, g)]])
+    torch.testing.assert_close(a @ map_.matrix(team.parameters).t(), targets, atol=1e-3, rtol=1e-3)
+
+
+def test_each_trust_region_is_kept_and_momentum_runs_on():
+    torch.manual_seed(0)
+    maps = [one_map(50), one_map(50, group=1, start=SIZE)]
+    known = [Known(slice(2 * SIZE, 2 * SIZE + 2), 2.0)]
+    settings = KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.5, kl_clips=(1e-4, 1e9), damping=0.1)
+    team = Team(maps, known=known, settings=settings, size=2 * SIZE + 2)
+    samples = [[make_samples(50), make_samples(50)]]
+    gradient = torch.randn(2 * SIZE + 2)
+    team.push([gradient], samples, learning_rate=0.1)
+    directions = team.kfac.direction.tensor.clone()
+    torch.testing.assert_close(directions[2 * SIZE :], gradient[2 * SIZE :] / 2.1)
+    pieces = [torch.cat((torch.arange(SIZE), torch.arange(2 * SIZE, 2 * SIZE + 2))), torch.arange(SIZE, 2 * SIZE)]
+    first = team.parameters.clone()
+    policy, critic = (first[piece] for piece in pieces)
+    nu = math.sqrt(1e-4 / (0.1**2 * float(directions[pieces[0]] @ gradient[pieces[0]])))
+    assert nu < 0.1
+    torch.testing.assert_close(policy, -0.1 * 0.5 * nu * directions[pieces[0]])
+    torch.testing.assert_close(critic, -0.1 * 0.5 * directions[pieces[1]])
+    team.push([torch.zeros_like(gradient)], samples, learning_rate=0.1)
+    torch.testing.assert_close(team.parameters, 1.5 * first)
+
+
+@pytest.mark.parametrize("num_samples", [2, 30])
+def test_workers_equal_one_with_all_their_samples(num_samples):
+    torch.manual_seed(0)
+    settings = KFACSettings(cold_updates=2, inverse_interval=2, stat_decay=0.6, kl_clips=(0.01,))
+    alone = Team([one_map(3 * num_samples)], settings=settings)
+    team = Team([one_map(num_samples)], 3, settings=settings)
+    for _ in range(7):
+        gradients, samples = [torch.randn(SIZE) for _ in range(3)], [make_samples(num_samples) for _ in range(3)]
+        team.push(gradients, [[own] for own in samples], learning_rate=0.1)
+        together = tuple(torch.cat(parts) for parts in zip(*samples, strict=True))
+        alone.push([torch.stack(gradients).mean(0)], [[together]], learning_rate=0.1)
+        torch.testing.assert_close(team.parameters, alone.parameters, rtol=1e-4, atol=1e-6)
+    assert alone.parameters.abs().max() > 0.01
+
+
+def test_while_cold_steps_are_plain_and_cut_to_the_longest_gradient():
+    torch.manual_seed(0)
+    team = Team([one_map(5)], settings=KFACSettings(momentum=0.0, cold_updates=1))
+    gradient = torch.randn(SIZE)
+    team.push([gradient], [[make_samples(5)]], learning_rate=0.1, max_norm=0.5)
+    torch.testing.assert_close(team.parameters, -0.1 * 0.5 * gradient / gradient.norm())
+
+
+@pytest.mark.parametrize("inverse", ["cholesky", "eigh"])
+def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(inverse, monkeypatch):
+    torch.manual_seed(0)
+    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clips=(0.01,), inverse=inverse))
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    optimizer = team.workers[0]._optimizer
+    good = optimizer._factors[0][0].inverse.clone()
+    calls = []
+
+    def fail(matrix, *_):
+        calls.append(matrix.dtype)
+        raise torch.linalg.LinAlgError("injected")
+
+    def fail_quietly(matrix):
+        calls.append(matrix.dtype)
+        return matrix, torch.ones((), dtype=torch.int32)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", fail_quietly)
+    before = team.parameters.clone()
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    assert calls == [torch.float32] + kfac.RETRIES * [torch.float64]
+    assert optimizer.num_failures == 1
+    assert torch.equal(optimizer._factors[0][0].inverse, good)
+    assert torch.isfinite(team.parameters).all() and not torch.equal(team.parameters, before)
+    monkeypatch.undo()
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    assert optimizer.num_failures == 1
+    assert not torch.equal(optimizer._factors[0][0].inverse, good)
+
+
+def test_samples_that_are_not_finite_leave_the_factors_as_they_are():
+    torch.manual_seed(0)
+    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clips=(0.01,)))
+    for broken in (False, True, False):
+        a, g = make_samples(20)
+        a[3, 1] = torch.nan if broken else a[3, 1]
+        team.push([torch.randn(SIZE)], [[(a, g)]])
+        assert torch.isfinite(team.parameters).all() and torch.isfinite(team.statistics).all()
+
+
+def test_a_convolution_counts_every_location_of_a_case():
+    """Grosse & Martens 2016: A = Σ over locations, G the mean over them, both averaged over cases."""
+    torch.manual_seed(0)
+    team = Team([one_map(5, num_samples=20)], settings=KFACSettings(**WARM))
+    a, g = make_samples(20)
+    team.push([torch.randn(SIZE)], [[(a, g)]])
+    A, G = team.workers[0]._optimizer._factors[0]
+    torch.testing.assert_close(A.mean, a.t() @ a / 5)
+    torch.testing.assert_close(G.mean, g.t() @ g / 20)
