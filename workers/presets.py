@@ -90,10 +90,11 @@ PPO_VECTOR: dict[str, Any] = {
 }
 PPO_PHYSICS: dict[str, Any] = {
     **PPO_VECTOR,
-    "lr": 3e-4,
-    "num_mini_batch": 32,
+    "lr": 6e-4,
+    "num_mini_batch": 8,
     "entropy_coef": 0.0,
-    "initial_log_std": 0.0,
+    "initial_log_std": -1.0,
+    "bounds_loss_coef": 0.1,
     "scale_rewards": True,
 }
 # ACKTR as its paper has it for games; the whole batch is that of all workers.
