@@ -1,14 +1,25 @@
 """Actor-critic using Kronecker-factored trust region (Wu et al. 2017): A2C, and what its Fisher matrix is made of."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.algorithm import Batch, Statistics
 from a3c.model import ActorCritic
 from a3c.observation import Observation
+from a3c.segment import Segment
+
+LOCATIONS = 8  # of a convolution, drawn anew for every step: neighbours tell the same, and all of them cost more than learning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What is known of each linear map."""
+
+    maps: list[tuple[Tensor, Tensor]]  # weight and bias
+    samples: list[tuple[Tensor, Tensor]]  # inputs [M, columns] and gradients of outputs [M, rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,19 +27,26 @@ class NaturalActorCritic(AdvantageActorCritic):
     """The loss of the advantage actor-critic, and samples of the Fisher matrix of policy and critic together.
 
     Both are taken for independent outputs of one distribution: the policy's actions, and values with a Gaussian of deviation 1
-    around V (section 3.1 of the paper). The actions that were acted are a sample of the policy, as the factors need one.
+    around V (section 3.1 of the paper).
     """
 
     value_fisher_coef: float = 1.0  # weight of the values' log-likelihood
-    num_cases: int  # how many steps of a batch the samples are of
+    num_fisher_steps: int = 0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
 
-    def loss_and_samples(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics, list[tuple[Tensor, Tensor]]]:
-        """The loss and what it is made of; and of each linear map its inputs and the gradients of the sampled log-likelihood."""
-        observation = Observation()
-        policy, values = model.unroll(batch.steps, observation)
-        loss, statistics = self.loss_of(model, batch, policy, values)
-        log_probs, _ = model.head.log_prob_and_entropy(policy, batch.steps.actions)
+    def observe(self, model: ActorCritic, segment: Segment, *, locations: int | None = LOCATIONS) -> Observed:
+        """Inputs of each linear map, and gradients of the sampled log-likelihood by its outputs.
+
+        The actions that were acted are a sample of the policy, as long as nobody has moved it since.
+        """
+        steps, observation = self._some(segment), Observation()
+        policy, values = model.unroll(steps, observation)
+        log_probs, _ = model.head.log_prob_and_entropy(policy, steps.actions)
         # log N(v; V, 1) at v = V + ε has the gradient ε.
         log_likelihood = log_probs.sum() + self.value_fisher_coef * (values * torch.randn_like(values)).sum()
-        cases = torch.randperm(values.numel())[: self.num_cases]
-        return loss, statistics, observation.samples(log_likelihood, cases)
+        return Observed(maps=observation.maps, samples=observation.samples(log_likelihood, locations=locations))
+
+    def _some(self, segment: Segment) -> Segment:
+        T, B = segment.rewards.shape
+        if not segment.recurrent:
+            return segment.flat().of(torch.randperm(T * B)[: self.num_fisher_steps or None])
+        return segment.of(torch.randperm(B)[: math.ceil(self.num_fisher_steps / T) or None])

@@ -47,10 +47,6 @@ class AdvantageActorCritic:
     def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
         """The segment's loss and what it is made of."""
         policy, values = model.unroll(batch.steps)
-        return self.loss_of(model, batch, policy, values)
-
-    def loss_of(self, model: ActorCritic, batch: Batch, policy: Tensor, values: Tensor) -> tuple[Tensor, Statistics]:
-        """The same, of a batch that has been unrolled: policy [T, B, A], values [T, B]."""
         log_probs, entropies = model.head.log_prob_and_entropy(policy, batch.steps.actions)
 
         policy_loss = -(log_probs * batch.advantages).mean()

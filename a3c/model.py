@@ -89,12 +89,11 @@ class ActorCritic(nn.Module):
     def unroll(self, segment: Segment, observation: Observation | None = None) -> tuple[Tensor, Tensor]:
         """The segment's T steps again, with gradients: policy [T, B, A], values [T, B].
 
-        Nothing is computed that the segment's recording still holds. `observation` is given what all linear maps do.
+        Nothing is computed that the segment's recording still holds. With an `observation` everything is, and gradients reach
+        what it keeps only.
         """
         T, B = segment.starts.shape
-        layers: Layers = COMPUTING if segment.recording is None else segment.recording.replay()
-        if observation is not None:
-            layers = observation.through(layers)
+        layers: Layers = observation or (COMPUTING if segment.recording is None else segment.recording.replay())
         shared = _depths(self.body, layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
         features = shared[-1]
         if self.core is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from a3c.kernels import Activation, Call, Scaling
-from a3c.recording import Layers
+from a3c.recording import COMPUTING
 
 
 @dataclass
@@ -16,99 +16,95 @@ class _Applied:
     weight: Tensor
     bias: Tensor
     convolution: nn.Conv2d | None
-    activation: Activation | None
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
 
 class Observation:
-    """`Layers` as others give them, of which inputs and outputs are kept; one for each time that a network is unrolled."""
+    """`Layers` that are computed, with all inputs and outputs kept; one for each time that a network is unrolled.
+
+    Gradients reach the outputs, not the parameters.
+    """
 
     def __init__(self) -> None:
-        self._layers: Layers
-        self._applied: dict[int, _Applied] = {}
-
-    def through(self, layers: Layers) -> "Observation":
-        """This observation, of `layers`."""
-        self._layers = layers
-        return self
+        self._applied: dict[Tensor, _Applied] = {}
 
     @property
     def maps(self) -> list[tuple[Tensor, Tensor]]:
         """Weight and bias of each linear map, in the order of their first use."""
         return [(applied.weight, applied.bias) for applied in self._applied.values()]
 
-    def samples(self, loss: Tensor, cases: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each map: inputs a [M, columns], the last one 1, and ∂loss/∂s [M, rows] of its outputs s, at some of the N steps.
+    def samples(self, loss: Tensor, *, locations: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Of each map: inputs a [M, columns], the last one 1, and ∂loss/∂s [M, rows] of its outputs s.
 
-        `loss` is a sum over steps. M is the number of `cases` or, for a convolution, as many for each as it has locations; the
-        order of a patch's inputs is that of the weights in memory, channels last.
+        `loss` is a sum over N steps. M is N or, for a convolution, as many for each step as it has locations, or `locations`
+        drawn at random; the order of a patch's inputs is that of the weights in memory, channels last.
         """
         outputs = [output for applied in self._applied.values() for output in applied.outputs]
-        gradients = iter(torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True))
+        gradients = iter(torch.autograd.grad(loss, outputs, materialize_grads=True))
         found = []
         for applied in self._applied.values():
-            x, y = (torch.cat(parts).detach()[cases] for parts in (applied.inputs, applied.outputs))
-            g = torch.cat([next(gradients) for _ in applied.outputs])[cases]
-            if applied.activation is not None:
-                g = applied.activation.gradient(g, y)
+            x, g = torch.cat(applied.inputs).detach(), torch.cat([next(gradients) for _ in applied.outputs])
             if applied.convolution is not None:
-                x, g = _patches(x, applied.convolution), g.permute(0, 2, 3, 1).flatten(0, 2)
+                x, g = _at_locations(x, g, applied.convolution, locations)
             found.append((torch.cat((x, x.new_ones(len(x), 1)), 1), g))
         return found
 
     def linear(self, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-        """x Wᵀ + b for x [N, inputs]: a part of a recurrent cell."""
-        return self._keep(weight, bias, x, nn.functional.linear(x, weight, bias))
+        """x Wᵀ + b for x [N, inputs]; a recurrent cell is made of two such maps."""
+        return self._keep(weight, bias, x, nn.functional.linear(x, weight.detach(), bias.detach()))
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        return self._layers.input(observations, scaling)
+        return COMPUTING.input(observations, scaling)
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
-        convolution = layer if isinstance(layer, nn.Conv2d) else None
-        y = self._layers.layer(layer, activation, x)
-        return self._keep(layer.weight, layer.bias, x, y, convolution=convolution, activation=activation)
+        if isinstance(layer, nn.Linear):
+            y = self.linear(layer.weight, layer.bias, x)
+        else:
+            weight, bias = layer.weight.detach(), layer.bias.detach()
+            y = nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+            y = self._keep(layer.weight, layer.bias, x, y, layer)
+        return y if activation is None else activation.function(y)
 
     def flatten(self, x: Tensor) -> Tensor:
         """See `Layers`."""
-        return self._layers.flatten(x)
+        return COMPUTING.flatten(x)
 
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """See `Layers`."""
-        return self._layers.memory(*sizes)
+        return None
 
     def run(self, call: Call) -> None:
         """See `Layers`."""
-        self._layers.run(call)
+        call()
 
     def recorded(self, number: int) -> list[Tensor] | None:
         """See `Layers`."""
-        return self._layers.recorded(number)
+        return None
 
-    def _keep(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        x: Tensor,
-        y: Tensor,
-        *,
-        convolution: nn.Conv2d | None = None,
-        activation: Activation | None = None,
-    ) -> Tensor:
-        applied = self._applied.setdefault(id(weight), _Applied(weight, bias, convolution, activation))
+    def _keep(self, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, convolution: nn.Conv2d | None = None) -> Tensor:
+        if not y.requires_grad:
+            y.requires_grad_()
+        applied = self._applied.setdefault(weight, _Applied(weight, bias, convolution))
         applied.inputs.append(x)
         applied.outputs.append(y)
         return y
 
 
-def _patches(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """What a convolution multiplies with its weights: [N, C, H, W] -> [N * locations, kernel height * width * C]."""
-    (height, width), (down, right) = convolution.kernel_size, convolution.stride
+def _at_locations(x: Tensor, g: Tensor, convolution: nn.Conv2d, number: int | None) -> tuple[Tensor, Tensor]:
+    """Patches [N * locations, kernel height * width * C] of x [N, C, H, W], and g [N, rows, H', W'] at these places."""
     assert not isinstance(convolution.padding, str)
-    above, left = convolution.padding
+    (height, width), (down, right), (above, left) = convolution.kernel_size, convolution.stride, convolution.padding
+    N, _, rows, columns = g.shape
     x = nn.functional.pad(x, (left, left, above, above)).permute(0, 2, 3, 1)
     windows = x.unfold(1, height, down).unfold(2, width, right)  # [N, H', W', C, kernel height, kernel width]
-    return windows.permute(0, 1, 2, 4, 5, 3).flatten(0, 2).flatten(1)
+    case = torch.arange(N).unsqueeze(1)
+    place = torch.arange(rows * columns).expand(N, -1)
+    if number is not None and number < rows * columns:
+        place = torch.randint(rows * columns, (N, number))
+    y, x_ = place // columns, place % columns
+    patches = windows[case, y, x_].permute(0, 1, 3, 4, 2)
+    return patches.flatten(0, 1).flatten(1), g.permute(0, 2, 3, 1)[case, y, x_].flatten(0, 1)

@@ -40,10 +40,9 @@ class LSTM(nn.Module):
     def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
         """T steps: features [T, B, F], state [B, 2H], starts [T, B] bool -> outputs [T, B, H]."""
         cell = self.cell
-        recorded = layers.recorded(4)
         if isinstance(layers, Observation):
             return self._observed(features, state, starts, layers)
-        trace = recorded or self._trace(features, state, starts)
+        trace = layers.recorded(4) or self._trace(features, state, starts)
         outputs: Tensor = _LSTMSteps.apply(  # type: ignore[no-untyped-call]
             features, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, trace, starts
         )
@@ -98,9 +97,9 @@ class GRU(nn.Module):
 
     def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
         """T steps: features [T, B, F], state [B, H], starts [T, B] bool -> outputs [T, B, H], computed anew."""
-        layers.recorded(1)
         if isinstance(layers, Observation):
             return self._observed(features, state, starts, layers)
+        layers.recorded(1)
         keep = (~starts).to(features.dtype).unsqueeze(-1)
         outputs = []
         for t, x in enumerate(features.unbind()):

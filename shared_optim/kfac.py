@@ -27,8 +27,8 @@ class LinearMap:
     rows: int  # outputs
     inputs: int  # without the one of the bias
     group: int  # which trust region it belongs to
-    num_cases: int  # steps of a worker's batch
-    num_samples: int  # applications in it: the same, or for a convolution as many for each step as it has locations
+    num_samples: int  # of a worker's contribution
+    locations: int = 1  # at which a convolution applies it to one case
 
     @property
     def pieces(self) -> tuple[slice, slice]:
@@ -156,14 +156,14 @@ class SharedKFAC(SharedOptimizer):
         return int(self._failures.sum())
 
     def contribute(self, samples: Samples) -> None:
-        """A ← Σ a aᵀ / N and G ← Σ g gᵀ / M, N cases, M samples; or the samples, if there are fewer of them than rows.
+        """A ← L Σ a aᵀ / M and G ← Σ g gᵀ / M of M samples; or the samples, if there are fewer of them than columns or rows.
 
-        With M samples from N cases, A counts all locations of a convolution and G is their mean (Grosse & Martens 2016, eq. 27).
+        A sums over a convolution's L locations and G is their mean (Grosse & Martens 2016, eq. 27); other maps have one.
         """
         if not self._due(self._settings.factor_interval):
             return
         for map_, (A, G), (a, g) in zip(self._maps, self._factors, samples, strict=True):
-            A.contribute(self._worker, a, 1 / map_.num_cases)
+            A.contribute(self._worker, a, map_.locations / map_.num_samples)
             G.contribute(self._worker, g, 1 / map_.num_samples)
 
     def stages(self, gradient: Tensor) -> tuple[Stage, ...]:

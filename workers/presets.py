@@ -99,8 +99,8 @@ PPO_PHYSICS: dict[str, Any] = {
 }
 # ACKTR as its paper has it for games; the whole batch is that of all workers.
 ACKTR: dict[str, Any] = {"lr": 0.25, "use_linear_lr_decay": True, "num_steps": 20}
-ACKTR_FRAME: dict[str, Any] = {**ACKTR, "recurrent": "lstm", "hidden_size": 256, "kfac_cases": 160}
-ACKTR_STACK: dict[str, Any] = {**ACKTR, "network": "narrow", "hidden_size": 512, "kfac_cases": 160}
+ACKTR_FRAME: dict[str, Any] = {**ACKTR, "recurrent": "lstm", "hidden_size": 256, "fisher_steps": 64}
+ACKTR_STACK: dict[str, Any] = {**ACKTR, "network": "narrow", "hidden_size": 512, "fisher_steps": 64}
 ACKTR_VECTOR: dict[str, Any] = {
     **ACKTR,
     "activation": "tanh",

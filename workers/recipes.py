@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a3c.acktr import NaturalActorCritic
+from a3c.acktr import LOCATIONS, NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.algorithm import Algorithm, Batch
 from a3c.auxiliary import AuxiliaryHead
 from a3c.heads import LOG_STD_FISHER, Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.model import ActorCritic
-from a3c.observation import Observation
 from a3c.ppo import ProximalPolicyOptimization
 from a3c.segment import Segment
 from a3c.tracing import Program, trace
@@ -118,7 +117,8 @@ def build_algorithm(config: Config) -> Algorithm:
         "loss_reduction": config.loss_reduction,
     }
     if config.algo == "acktr":
-        return NaturalActorCritic(**common, value_fisher_coef=config.value_fisher_coef, num_cases=num_kfac_cases(config))
+        num_fisher_steps = math.ceil(config.fisher_steps / config.num_processes)
+        return NaturalActorCritic(**common, value_fisher_coef=config.value_fisher_coef, num_fisher_steps=num_fisher_steps)
     return AdvantageActorCritic(**common)
 
 
@@ -128,13 +128,16 @@ def build_kfac_memory(
     """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be observed."""
     if config.optimizer != "kfac":
         return None
-    observation, shape = Observation(), (config.num_steps, config.envs_per_process)
-    policy, values = model.unroll(_blank_segment(model, shape), observation)
-    num_cases = num_kfac_cases(config)
-    samples = observation.samples(policy.sum() + values.sum(), torch.arange(num_cases))
+    algorithm = build_algorithm(config)
+    assert isinstance(algorithm, NaturalActorCritic)
+    segment = _blank_segment(model, (config.num_steps, config.envs_per_process))
+    with torch.random.fork_rng():
+        whole, part = (algorithm.observe(model, segment, locations=locations) for locations in (None, LOCATIONS))
     critics = {*model.critic_body.parameters(), *model.critic.parameters()}
     maps, covered = [], set()
-    for (weight, bias), (a, g) in zip(observation.maps, samples, strict=True):
+    for (weight, bias), (every, _), (a, g) in zip(part.maps, whole.samples, part.samples, strict=True):
+        # A linear layer has as many samples either way; of a convolution all locations of a step are there in one of the two.
+        num_steps = len(part.samples[-1][0])
         maps.append(
             LinearMap(
                 weight=parameters.start(weight),
@@ -142,8 +145,8 @@ def build_kfac_memory(
                 rows=g.shape[1],
                 inputs=a.shape[1] - 1,
                 group=int(weight in critics and config.value_kl_clip is not None),
-                num_cases=num_cases,
                 num_samples=len(a),
+                locations=len(every) // num_steps,
             )
         )
         covered |= {weight, bias}
@@ -157,12 +160,6 @@ def build_kfac_memory(
         known.append(Known(slice(start, start + parameter.numel()), LOG_STD_FISHER))
     size = parameters.vector.numel()
     return KFACMemory.create(maps, known, num_workers=config.num_processes, num_parameters=size, context=context)
-
-
-def num_kfac_cases(config: Config) -> int:
-    """How many steps of a worker's batch its factors are made of."""
-    batch = config.num_steps * config.envs_per_process
-    return min(batch, math.ceil(config.kfac_cases / config.num_processes)) if config.kfac_cases else batch
 
 
 def trace_gradient(config: Config, model: ActorCritic) -> Program | None:

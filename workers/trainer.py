@@ -177,12 +177,11 @@ class Trainer:
     def _differentiate(self, batch: Batch) -> tuple[Tensor, dict[str, float], Samples]:
         if self._traced is not None and self._traced.fits(batch):
             return *self._traced(batch), ()
+        loss, statistics = self._algorithm.loss(self._model, batch)
+        gradient = self._parameters.gradient(loss)
         samples: Samples = ()
         if isinstance(self._algorithm, NaturalActorCritic):
-            loss, statistics, samples = self._algorithm.loss_and_samples(self._model, batch)
-        else:
-            loss, statistics = self._algorithm.loss(self._model, batch)
-        gradient = self._parameters.gradient(loss)
+            samples = self._algorithm.observe(self._model, batch.steps).samples
         return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
     def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = ()) -> bool:

@@ -16,15 +16,15 @@ SIZE = ROWS * (INPUTS + 1)
 WARM = {"cold_updates": 0, "inverse_interval": 1, "momentum": 0.0}
 
 
-def one_map(num_cases: int, *, group: int = 0, start: int = 0, num_samples: int | None = None) -> LinearMap:
+def one_map(num_samples: int, *, group: int = 0, start: int = 0, locations: int = 1) -> LinearMap:
     return LinearMap(
         weight=start,
         bias=start + ROWS * INPUTS,
         rows=ROWS,
         inputs=INPUTS,
         group=group,
-        num_cases=num_cases,
-        num_samples=num_samples or num_cases,
+        num_samples=num_samples,
+        locations=locations,
     )
 
 
@@ -196,7 +196,7 @@ def test_samples_that_are_not_finite_leave_the_factors_as_they_are():
 def test_a_convolution_counts_every_location_of_a_case():
     """Grosse & Martens 2016: A = Σ over locations, G the mean over them, both averaged over cases."""
     torch.manual_seed(0)
-    team = Team([one_map(5, num_samples=20)], settings=KFACSettings(**WARM))
+    team = Team([one_map(20, locations=4)], settings=KFACSettings(**WARM))
     a, g = make_samples(20)
     team.push([torch.randn(SIZE)], [[(a, g)]])
     A, G = team.workers[0]._optimizer._factors[0]

@@ -95,7 +95,7 @@ def test_the_standard_settings_of_ppo_are_the_papers_for_all_workers_together():
     for words in (("--num-processes", "2"), ("--num-processes", "1", "--num-steps", "2048"), ("--num-processes", "16")):
         config = parse(["--env-name", "HalfCheetah-v4", "--algo", "ppo", *words]).config
         batch = config.num_processes * config.envs_per_process * config.num_steps
-        assert (batch, config.num_mini_batch, config.ppo_epoch, config.lr) == (2048, 32, 10, 3e-4)
+        assert (batch, config.num_mini_batch, config.ppo_epoch, config.lr) == (2048, 8, 10, 6e-4)
 
 
 def test_a_game_and_a_large_batch_have_settings_of_their_own():

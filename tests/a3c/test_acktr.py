@@ -1,0 +1,71 @@
+"""What the Fisher matrix is made of, against loops over single steps."""
+
+import pytest
+import torch
+
+from a3c.acktr import NaturalActorCritic
+from a3c.heads import Categorical, DiagonalGaussian
+from a3c.model import ActorCritic
+from tests.a3c.test_advantage_actor_critic import make_model, make_segment
+
+SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3}
+
+
+def test_gradients_are_those_of_each_steps_own_likelihood():
+    torch.manual_seed(0)
+    model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
+    segment = make_segment(model, 5, 2)
+    observed = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.0).observe(model, segment)
+    flat = {tuple(row.tolist()): n for n, row in enumerate(segment.observations.flatten(0, 1))}
+    (first, _), (actor_in, actor_g) = observed.samples[0], observed.samples[-2]
+    assert sorted(flat[tuple(row.tolist())] for row in first[:, :-1]) == [*range(10)]
+    for row, features, g in zip(first, actor_in, actor_g, strict=True):
+        n = flat[tuple(row[:-1].tolist())]
+        logits = (model.actor.weight @ features[:-1] + model.actor.bias).detach().requires_grad_()
+        action = segment.actions.flatten()[n]
+        (expected,) = torch.autograd.grad(torch.distributions.Categorical(logits=logits).log_prob(action), logits)
+        torch.testing.assert_close(g, expected)
+
+
+def test_values_are_sampled_with_deviation_one():
+    torch.manual_seed(0)
+    model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
+    algorithm, segment = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.5), make_segment(model, 100, 40)
+    _, g = algorithm.observe(model, segment).samples[-1]
+    assert g.shape == (4000, 1)
+    torch.testing.assert_close(float(g.std()), 0.5, atol=0.03, rtol=0)
+    torch.testing.assert_close(float(g.mean()), 0.0, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(("recurrent", "expected"), [("none", 7), ("lstm", 2 * 5)])
+def test_some_steps_stand_for_all_in_whole_sequences_where_a_state_is_carried(recurrent, expected):
+    torch.manual_seed(0)
+    model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
+    segment = make_segment(model, 5, 6)
+    observed = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).observe(model, segment)
+    assert {len(a) for a, _ in observed.samples} == {expected}
+    maps = {weight.shape for weight, _ in observed.maps}
+    assert ((32, 8) in maps) == (recurrent == "lstm")  # both of the cell's maps
+
+
+def test_the_fisher_matrix_of_log_std_is_twice_the_identity():
+    """E[∂ log N / ∂ log σ_i ∂ log N / ∂ log σ_j] over drawn actions."""
+    torch.manual_seed(0)
+    head = DiagonalGaussian(2, initial_log_std=0.3, state_dependent_std=False, bounds="clip")
+    means = torch.zeros(1, 2)
+    scores = []
+    for noise in torch.randn(4000, 2):
+        action = head.sample(means, noise).detach()
+        log_prob, _ = head.log_prob_and_entropy(means, action)
+        scores.append(torch.autograd.grad(log_prob.sum(), head.log_std)[0])
+    score = torch.stack(scores)
+    torch.testing.assert_close(score.t() @ score / len(score), 2 * torch.eye(2), atol=0.4, rtol=0)
+
+
+def test_the_loss_is_the_advantage_actor_critics():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    (batch,) = NaturalActorCritic(**SETTINGS).batches(segment)
+    loss, _ = NaturalActorCritic(**SETTINGS).loss(model, batch)
+    observed = NaturalActorCritic(**SETTINGS).observe(model, segment)
+    assert loss.requires_grad and not any(tensor.requires_grad for pair in observed.samples for tensor in pair)
