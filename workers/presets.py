@@ -119,7 +119,13 @@ ACKTR_PHYSICS: dict[str, Any] = {
     "value_kl_clip": 0.3,
 }
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128)}  # environments of all workers, steps of each
-PPO_BODIES: dict[str, dict[str, Any]] = {"Swimmer": {"gamma": 0.9999}, "Reacher": {"gamma": 0.95}}
+PPO_BODIES: dict[str, dict[str, Any]] = {
+    # With less noise than this it learns to stand, see `BIPED`.
+    "Hopper": {"initial_log_std": -0.5},
+    "Walker2d": {"initial_log_std": -0.5},
+    "Swimmer": {"gamma": 0.9999, "initial_log_std": 0.0},
+    "Reacher": {"gamma": 0.95},
+}
 
 
 def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
