@@ -106,6 +106,11 @@ class KFACMemory:
             failures=SharedTensor(num_workers, dtype=torch.int64, context=context),
         )
 
+    @property
+    def num_failures(self) -> int:
+        """Inversions of all workers that gave nothing to use, so that the last good inverse went on."""
+        return int(self.failures.tensor.sum())
+
 
 def kfac_statistics_size(maps: Sequence[LinearMap], num_parameters: int) -> int:
     """Numbers that K-FAC remembers: A, G and what their inverses are made of, of each map; the velocity; the count of updates."""
@@ -149,11 +154,6 @@ class SharedKFAC(SharedOptimizer):
         for i in sorted(range(len(maps)), key=lambda i: -(maps[i].columns ** 3 + maps[i].rows ** 3)):
             self._owners[i] = load.index(min(load))
             load[self._owners[i]] += maps[i].columns ** 3 + maps[i].rows ** 3
-
-    @property
-    def num_failures(self) -> int:
-        """Inversions of all workers that gave nothing to use, so that the last good inverse went on."""
-        return int(self._failures.sum())
 
     def contribute(self, samples: Samples) -> None:
         """A ← L Σ a aᵀ / M and G ← Σ g gᵀ / M of M samples; or the samples, if there are fewer of them than columns or rows.

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,16 @@ RATE_WINDOW = 10.0  # seconds over which speeds are averaged
 class Reporter:
     """Reads what the workers write; differences between two looks give rates and means."""
 
-    def __init__(self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]) -> None:
+    def __init__(
+        self,
+        progress: ProgressTable,
+        *,
+        elapsed: float,
+        recent: list[tuple[float, int]],
+        failed_inversions: Callable[[], int] | None = None,
+    ) -> None:
         """`elapsed` seconds and `recent` (return, length) of episodes come from the run that this one goes on with."""
-        self._progress = progress
+        self._progress, self._failed_inversions = progress, failed_inversions
         self._episodes = EpisodeReader(progress)
         self._recent: deque[tuple[float, int]] = deque(recent, maxlen=RETURN_WINDOW)
         self.began = time.monotonic() - elapsed
@@ -102,6 +110,7 @@ class Reporter:
             "train/explained_variance": 1 - mean["value_loss"] / variance if variance > 0 else None,
             "train/approx_kl": mean["approx_kl"] or None,  # PPO alone tells it
             "train/clip_fraction": mean["clip_fraction"] or None,
+            "train/failed_inversions": None if self._failed_inversions is None else float(self._failed_inversions()),
             "train/grad_norm": mean["grad_norm"],
             "train/learning_rate": mean["learning_rate"],
             "async/policy_lag_mean": self.lag_mean,
@@ -131,4 +140,5 @@ class Reporter:
             "steps_per_second": round(whole if self._ended else self.rates()[0], 1),
             "train_return_mean": self.train_return_mean,
             "dropped_gradients": self._progress.total("dropped_gradients"),
+            **({} if self._failed_inversions is None else {"failed_inversions": self._failed_inversions()}),
         }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shared_optim.exchange import Barrier, BarrierMemory
-from shared_optim.optimizers import SharedAdam, SharedRMSprop, statistics_size
+from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 
 P = 37
 
@@ -149,7 +149,7 @@ def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meeti
         # What was said at the last meeting is still there, and the others act on it; of what came before, nobody does any more.
         assert [segment(replacement), segment(replacement)] == [0.5 if meetings <= 1 else 1.0, 0.5]
 
-    class Counting:
+    class Counting(SharedOptimizer):
         steps = 0
 
         def step(self, gradient, *, learning_rate):

@@ -15,6 +15,7 @@ OTHER_VALUES = {
     "env_module": "math",
     "betas": "0.5 0.6",
     "checkpoint_interval": "7",
+    "optimizer": "rmsprop",
 }
 
 
@@ -43,6 +44,20 @@ def test_every_flag_changes_its_field(name):
     changed = parse([*base, *typed(name)])
     assert getattr(changed.config, name) != FIELDS[name].default
     assert changed.origins[name] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--algo", "acktr", "--optimizer", "adam"], "acktr does not go with --optimizer adam"),
+        (["--algo", "a2c", "--optimizer", "kfac"], "a2c does not go with --optimizer kfac"),
+        (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
+        (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
+    ],
+)
+def test_what_does_not_go_with_acktr_is_refused(words, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        parse(["--env-name", "CartPole-v1", *words])
 
 
 def test_every_field_is_read_by_the_program():
