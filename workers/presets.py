@@ -118,12 +118,13 @@ ACKTR_PHYSICS: dict[str, Any] = {
     "kl_clip": 0.002,
     "value_kl_clip": 0.3,
 }
-PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128)}  # environments of all workers, steps of each
+# Environments of all workers, steps of each; of a family, or a body's own.
+PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
 PPO_BODIES: dict[str, dict[str, Any]] = {
     # With less noise than this it learns to stand, see `BIPED`.
     "Hopper": {"initial_log_std": -0.5},
     "Walker2d": {"initial_log_std": -0.5},
-    "Swimmer": {"gamma": 0.9999, "initial_log_std": 0.0},
+    "Swimmer": {"gamma": 0.9999, "gae_lambda": 1.0},  # as for A3C
     "Reacher": {"gamma": 0.95},
 }
 
@@ -163,7 +164,7 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
         values = PPO_ATARI | {"frame42": PPO_FRAME, "stack84": PPO_STACK}.get(environment.observation, {})
     else:
         values = PPO_PHYSICS if environment.family == "physics" else PPO_VECTOR
-    num_environments, num_steps = PPO_BATCHES.get(environment.family, (8, 32))
+    num_environments, num_steps = PPO_BATCHES.get(_body(environment)) or PPO_BATCHES.get(environment.family, (8, 32))
     workers = _num_processes(typed) if typed["exchange"] == "barrier" else 1
     # Who types long segments wants them of few environments, and the other way round.
     per_worker = num_environments * num_steps / workers
