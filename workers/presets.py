@@ -124,7 +124,7 @@ PPO_BODIES: dict[str, dict[str, Any]] = {
     # With less noise than this it learns to stand, see `BIPED`.
     "Hopper": {"initial_log_std": -0.5},
     "Walker2d": {"initial_log_std": -0.5},
-    "Swimmer": {"gamma": 0.9999, "gae_lambda": 1.0},  # as for A3C
+    "Swimmer": {"gamma": 0.9999, "gae_lambda": 1.0, "initial_log_std": 0.0},  # see `BODIES`
     "Reacher": {"gamma": 0.95},
 }
 
