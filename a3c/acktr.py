@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
+from a3c.capture import Capture
 from a3c.model import ActorCritic
-from a3c.observation import Observation
 from a3c.segment import Segment
 
 LOCATIONS = 8  # of a convolution, drawn anew for every step: neighbours tell the same, and all of them cost more than learning
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
+class Captured:
     """What is known of each linear map."""
 
     maps: list[tuple[Tensor, Tensor]]  # weight and bias
@@ -30,20 +30,21 @@ class NaturalActorCritic(AdvantageActorCritic):
     around V (section 3.1 of the paper).
     """
 
-    value_fisher_coef: float = 1.0  # weight of the values' log-likelihood
+    value_fisher_coef: float = 1.0  # weight of the values in the curvature
     num_fisher_steps: int = 0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
 
-    def observe(self, model: ActorCritic, segment: Segment, *, locations: int | None = LOCATIONS) -> Observed:
+    def capture(self, model: ActorCritic, segment: Segment, *, locations: int | None = LOCATIONS) -> Captured:
         """Inputs of each linear map, and gradients of the sampled log-likelihood by its outputs.
 
         The actions that were acted are a sample of the policy, as long as nobody has moved it since.
         """
-        steps, observation = self._some(segment), Observation()
-        policy, values = model.unroll(steps, observation)
+        steps, capture = self._some(segment), Capture()
+        policy, values = model.unroll(steps, capture)
         log_probs, _ = model.head.log_prob_and_entropy(policy, steps.actions)
-        # log N(v; V, 1) at v = V + ε has the gradient ε.
-        log_likelihood = log_probs.sum() + self.value_fisher_coef * (values * torch.randn_like(values)).sum()
-        return Observed(maps=observation.maps, samples=observation.samples(log_likelihood, locations=locations))
+        # log N(v; V, 1) at v = V + ε has the gradient ε, and its square, times the weight, is what the curvature is made of.
+        noise = math.sqrt(self.value_fisher_coef) * torch.randn_like(values)
+        log_likelihood = log_probs.sum() + (values * noise).sum()
+        return Captured(maps=capture.maps, samples=capture.samples(log_likelihood, locations=locations))
 
     def _some(self, segment: Segment) -> Segment:
         T, B = segment.rewards.shape

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from a3c.auxiliary import AuxiliaryHead
 from a3c.bodies import MLP, ImpalaConv, NatureConv, SmallConv, normalized_rows_
+from a3c.capture import Capture
 from a3c.heads import Head
 from a3c.kernels import Scaling
-from a3c.observation import Observation
 from a3c.recording import COMPUTING, Layers
 from a3c.recurrent import CORES
 from a3c.segment import Segment
@@ -86,14 +86,14 @@ class ActorCritic(nn.Module):
         policy, values = self._heads(self.actor_body(features, layers), self.critic_body(features, layers), layers)
         return policy, values, state
 
-    def unroll(self, segment: Segment, observation: Observation | None = None) -> tuple[Tensor, Tensor]:
+    def unroll(self, segment: Segment, capture: Capture | None = None) -> tuple[Tensor, Tensor]:
         """The segment's T steps again, with gradients: policy [T, B, A], values [T, B].
 
-        Nothing is computed that the segment's recording still holds. With an `observation` everything is, and gradients reach
+        Nothing is computed that the segment's recording still holds. With a `capture` everything is, and gradients reach
         what it keeps only.
         """
         T, B = segment.starts.shape
-        layers: Layers = observation or (COMPUTING if segment.recording is None else segment.recording.replay())
+        layers: Layers = capture or (COMPUTING if segment.recording is None else segment.recording.replay())
         shared = _depths(self.body, layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
         features = shared[-1]
         if self.core is not None:

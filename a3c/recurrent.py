@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from a3c.capture import Capture
 from a3c.kernels import Call, linear_into
-from a3c.observation import Observation
 from a3c.recording import COMPUTING, Layers
 
 
@@ -40,21 +40,21 @@ class LSTM(nn.Module):
     def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
         """T steps: features [T, B, F], state [B, 2H], starts [T, B] bool -> outputs [T, B, H]."""
         cell = self.cell
-        if isinstance(layers, Observation):
-            return self._observed(features, state, starts, layers)
+        if isinstance(layers, Capture):
+            return self._captured(features, state, starts, layers)
         trace = layers.recorded(4) or self._trace(features, state, starts)
         outputs: Tensor = _LSTMSteps.apply(  # type: ignore[no-untyped-call]
             features, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, trace, starts
         )
         return outputs
 
-    def _observed(self, features: Tensor, state: Tensor, starts: Tensor, observation: Observation) -> Tensor:
+    def _captured(self, features: Tensor, state: Tensor, starts: Tensor, capture: Capture) -> Tensor:
         (T, B), cell = starts.shape, self.cell
-        gates = observation.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
+        gates = capture.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
         h, c = state.chunk(2, dim=-1)
         outputs = []
         for t, keep in enumerate((~starts).to(features.dtype).unsqueeze(-1)):
-            both = gates[t] + observation.linear(cell.weight_hh, cell.bias_hh, h * keep)
+            both = gates[t] + capture.linear(cell.weight_hh, cell.bias_hh, h * keep)
             i, f, g, o = both.chunk(4, dim=-1)
             c = f.sigmoid() * (c * keep) + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
@@ -97,8 +97,8 @@ class GRU(nn.Module):
 
     def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
         """T steps: features [T, B, F], state [B, H], starts [T, B] bool -> outputs [T, B, H], computed anew."""
-        if isinstance(layers, Observation):
-            return self._observed(features, state, starts, layers)
+        if isinstance(layers, Capture):
+            return self._captured(features, state, starts, layers)
         layers.recorded(1)
         keep = (~starts).to(features.dtype).unsqueeze(-1)
         outputs = []
@@ -107,14 +107,14 @@ class GRU(nn.Module):
             outputs.append(state)
         return torch.stack(outputs)
 
-    def _observed(self, features: Tensor, h: Tensor, starts: Tensor, observation: Observation) -> Tensor:
+    def _captured(self, features: Tensor, h: Tensor, starts: Tensor, capture: Capture) -> Tensor:
         (T, B), cell = starts.shape, self.cell
-        from_features = observation.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
+        from_features = capture.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
         outputs = []
         for t, keep in enumerate((~starts).to(features.dtype).unsqueeze(-1)):
             before = h * keep
             r, z, n = from_features[t].chunk(3, dim=-1)
-            r_h, z_h, n_h = observation.linear(cell.weight_hh, cell.bias_hh, before).chunk(3, dim=-1)
+            r_h, z_h, n_h = capture.linear(cell.weight_hh, cell.bias_hh, before).chunk(3, dim=-1)
             n = (n + (r + r_h).sigmoid() * n_h).tanh()
             z = (z + z_h).sigmoid()
             h = (1 - z) * n + z * before

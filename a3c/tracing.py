@@ -33,6 +33,7 @@ def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    assert all(parameter.dim() < 4 for parameter in parameters.values()), "convolutions lie in another order in the vector"
     statistics: dict[str, Tensor] = {}
 
     def gradient(*tensors: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,10 @@ class Exchange(Protocol):
     asynchronous: bool  # whether each contribution acts alone, and others may have moved the parameters since the last pull
 
     @property
+    def wants_samples(self) -> bool:
+        """Whether the next push has a use for samples."""
+
+    @property
     def catching_up(self) -> bool:
         """Whether the next meeting is one at which a worker that died had arrived before this one replaced it."""
 
@@ -55,7 +59,7 @@ class Exchange(Protocol):
 class Hogwild:
     """A contribution acts at once; nobody waits and nothing is locked (Niu et al. 2011)."""
 
-    asynchronous, catching_up, lost = True, False, False
+    asynchronous, catching_up, lost, wants_samples = True, False, False, False
 
     def __init__(self, *, parameters: Tensor, optimizer: SharedOptimizer) -> None:
         """`parameters`: the shared vector [P] that `optimizer` moves."""
@@ -141,6 +145,11 @@ class Barrier:
         W, P = self._gradients.shape
         self._slice = slice(P * worker // W, P * (worker + 1) // W)
         self._fence, self._patience = threading.Lock(), LOOKS if patient else 0
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether the next push has a use for samples."""
+        return self._optimizer.wants_samples
 
     @property
     def catching_up(self) -> bool:

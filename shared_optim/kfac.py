@@ -12,44 +12,9 @@ from multiprocessing.context import BaseContext
 import torch
 from torch import Tensor
 
+from shared_optim.kronecker import Factor, LinearMap, by_eigenvectors, contribution_size, invert
 from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import Samples, SharedOptimizer, Stage
-
-RETRIES = 3  # of an inversion, each with ten times the damping
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearMap:
-    """Where a layer's parameters lie in the vector of all, and how often a worker's batch applies it."""
-
-    weight: int  # start of [rows, inputs]
-    bias: int  # start of [rows]
-    rows: int  # outputs
-    inputs: int  # without the one of the bias
-    group: int  # which trust region it belongs to
-    num_samples: int  # of a worker's contribution
-    locations: int = 1  # at which a convolution applies it to one case
-
-    @property
-    def pieces(self) -> tuple[slice, slice]:
-        """Where weight and bias lie."""
-        return slice(self.weight, self.weight + self.rows * self.inputs), slice(self.bias, self.bias + self.rows)
-
-    @property
-    def columns(self) -> int:
-        """Inputs and the 1 of the bias."""
-        return self.inputs + 1
-
-    def matrix(self, vector: Tensor) -> Tensor:
-        """This map's part of a vector [P] as [rows, columns]."""
-        weight, bias = (vector[piece] for piece in self.pieces)
-        return torch.cat((weight.view(self.rows, self.inputs), bias.unsqueeze(1)), 1)
-
-    def write(self, vector: Tensor, matrix: Tensor, rows: slice) -> None:
-        """Puts some rows of such a matrix where they belong in a vector [P]."""
-        weight, bias = (vector[piece] for piece in self.pieces)
-        weight.view(self.rows, self.inputs)[rows] = matrix[:, :-1]
-        bias[rows] = matrix[:, -1]
 
 
 @dataclass(frozen=True)
@@ -96,7 +61,7 @@ class KFACMemory:
         context: BaseContext,
     ) -> "KFACMemory":
         """All zero. OSError if there is no room for it."""
-        size = sum(_contribution_size(map_, columns) for map_ in maps for columns in (map_.columns, map_.rows))
+        size = sum(contribution_size(map_, columns) for map_ in maps for columns in (map_.columns, map_.rows))
         return cls(
             maps=maps,
             known=known,
@@ -122,6 +87,9 @@ class SharedKFAC(SharedOptimizer):
 
     Everybody contributes; each averages its rows of every factor; the inverses are dealt to the workers; each multiplies its rows
     of every map's gradient; the first one moves the parameters.
+
+    A worker that dies inside a stage leaves it to its replacement, who does it again: some rows of a running average, or the
+    parameters, may then have moved twice.
     """
 
     def __init__(
@@ -144,10 +112,10 @@ class SharedKFAC(SharedOptimizer):
         factors, self._velocity, self._num_updates = torch.split(statistics, [statistics.numel() - P - 1, P, 1])
         sizes = [size for map_ in maps for size in (map_.columns, map_.rows)]
         pieces = iter(torch.split(factors, [2 * size * size + size for size in sizes]))
-        contributed = [_contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)]
+        contributed = [contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)]
         rows = iter(torch.split(memory.contributions.tensor, contributed, 1))
         self._factors = [
-            tuple(_Factor(map_, size, next(pieces), next(rows)) for size in (map_.columns, map_.rows)) for map_ in maps
+            tuple(Factor(map_, size, next(pieces), next(rows)) for size in (map_.columns, map_.rows)) for map_ in maps
         ]
         # The dearest inversions first, each to whoever has the least to do.
         self._owners, load = {}, [0] * self._num_workers
@@ -155,12 +123,17 @@ class SharedKFAC(SharedOptimizer):
             self._owners[i] = load.index(min(load))
             load[self._owners[i]] += maps[i].columns ** 3 + maps[i].rows ** 3
 
+    @property
+    def wants_samples(self) -> bool:
+        """Whether this update renews the factors."""
+        return self._due(self._settings.factor_interval)
+
     def contribute(self, samples: Samples) -> None:
         """A ← L Σ a aᵀ / M and G ← Σ g gᵀ / M of M samples; or the samples, if there are fewer of them than columns or rows.
 
         A sums over a convolution's L locations and G is their mean (Grosse & Martens 2016, eq. 27); other maps have one.
         """
-        if not self._due(self._settings.factor_interval):
+        if not samples:
             return
         for map_, (A, G), (a, g) in zip(self._maps, self._factors, samples, strict=True):
             A.contribute(self._worker, a, map_.locations / map_.num_samples)
@@ -173,7 +146,7 @@ class SharedKFAC(SharedOptimizer):
     def step(self, gradient: Tensor, *, learning_rate: float) -> None:
         """v ← μv + (1 - μ) ν u; θ ← θ - η v, with ν ≤ 1 such that η² ν² uᵀF u ≤ δ. While cold u is `gradient` and ν is 1.
 
-        ν is that of the trust region.
+        ν is that of the trust region, whose δ is about twice the divergence, as in OpenAI's baselines; the paper writes 2δ.
         """
         momentum, kl_clips = self._settings.momentum, self._settings.kl_clips
         self._velocity.mul_(momentum)
@@ -182,7 +155,7 @@ class SharedKFAC(SharedOptimizer):
         else:
             # uᵀF u = uᵀ∇, by u = F⁻¹∇.
             changes = (learning_rate**2 * self._gains.sum(0)).tolist()
-            scales = [min(1.0, math.sqrt(most / max(change, 1e-30))) for most, change in zip(kl_clips, changes, strict=True)]
+            scales = [_scale(change, most) for change, most in zip(changes, kl_clips, strict=True)]
             pieces = [(piece, map_.group) for map_ in self._maps for piece in map_.pieces]
             for piece, group in pieces + [(part.piece, 0) for part in self._known]:
                 self._velocity[piece].add_(self._direction[piece], alpha=(1 - momentum) * scales[group])
@@ -201,7 +174,7 @@ class SharedKFAC(SharedOptimizer):
 
     def _average(self) -> None:
         settings, updates = self._settings, int(self._num_updates)
-        if not self._due(settings.factor_interval):
+        if not self.wants_samples:
             return
         seen = updates // settings.factor_interval
         weight = 1 / (seen + 1) if updates < max(1, settings.cold_updates) else 1 - settings.stat_decay
@@ -211,11 +184,12 @@ class SharedKFAC(SharedOptimizer):
 
     def _invert(self) -> None:
         updates = int(self._num_updates)
-        if updates < self._settings.cold_updates or (updates - self._settings.cold_updates) % self._settings.inverse_interval:
+        if self._cold:
             return
+        due = (updates - self._settings.cold_updates) % self._settings.inverse_interval == 0
         for i, (A, G) in enumerate(self._factors):
-            if self._owners[i] == self._worker:
-                self._failures[self._worker] += not _invert(A, G, self._settings.damping, self._settings.inverse)
+            if self._owners[i] == self._worker and (due or not A.inverse[0].any()):
+                self._failures[self._worker] += not invert(A, G, self._settings.damping, self._settings.inverse)
 
     def _precondition(self, gradient: Tensor) -> None:
         if self._cold:
@@ -224,7 +198,7 @@ class SharedKFAC(SharedOptimizer):
         for map_, (A, G) in zip(self._maps, self._factors, strict=True):
             rows, V = self._share(map_.rows), map_.matrix(gradient)
             if self._settings.inverse == "eigh":
-                direction = _by_eigenvectors(V, A, G, self._settings.damping, rows)
+                direction = by_eigenvectors(V, A, G, self._settings.damping, rows)
             else:
                 direction = (G.inverse[rows] @ V) @ A.inverse
             map_.write(self._direction, direction, rows)
@@ -237,84 +211,8 @@ class SharedKFAC(SharedOptimizer):
         self._gains[self._worker] = torch.tensor(gains)
 
 
-class _Factor:
-    """A or G: its running average, and what its inverse is made of."""
-
-    def __init__(self, map_: LinearMap, size: int, statistics: Tensor, contributions: Tensor) -> None:
-        """`statistics` [2 size² + size]; `contributions` [W, `_contribution_size`]."""
-        self.size = size
-        square = size * size
-        mean, inverse, self.eigenvalues = torch.split(statistics, [square, square, size])
-        self.mean, self.inverse = mean.view(size, size), inverse.view(size, size)  # with "eigh" the latter holds eigenvectors
-        self._by_samples = map_.num_samples < size
-        self._contributions = contributions.view(len(contributions), -1, size)  # [W, samples or rows, size]
-
-    def contribute(self, worker: int, x: Tensor, scale: float) -> None:
-        """x [M, size]: scale * Σ x xᵀ, or what it is made of."""
-        out = self._contributions[worker]
-        if self._by_samples:
-            torch.mul(x, math.sqrt(scale), out=out)
-        else:
-            torch.mm(x.t(), x, out=out).mul_(scale)
-
-    def average(self, rows: slice, weight: float) -> None:
-        """Moves some rows of the running average by `weight` towards the mean of all contributions, if that is finite."""
-        W = self._contributions.shape[0]
-        if self._by_samples:
-            samples = self._contributions.flatten(0, 1)
-            new = samples[:, rows].t() @ samples / W
-        else:
-            new = self._contributions[:, rows].mean(0)
-        if bool(torch.isfinite(new).all()):
-            self.mean[rows].lerp_(new, weight)
-
-
-def _contribution_size(map_: LinearMap, size: int) -> int:
-    return min(map_.num_samples, size) * size
-
-
-def _invert(A: _Factor, G: _Factor, damping: float, method: str) -> bool:
-    """Renews both inverses, or leaves both as they are and returns False."""
-    for attempt in range(RETRIES + 1):
-        found = (_cholesky if method == "cholesky" else _eigh)(A.mean, G.mean, damping * 10**attempt, precise=attempt > 0)
-        if found is not None and all(bool(torch.isfinite(tensor).all()) for pair in found for tensor in pair):
-            for factor, (inverse, eigenvalues) in zip((A, G), found, strict=True):
-                factor.inverse.copy_(inverse)
-                factor.eigenvalues.copy_(eigenvalues)
-            return True
-    return False
-
-
-_Found = list[tuple[Tensor, Tensor]] | None  # of A and of G: inverse or eigenvectors, and eigenvalues
-
-
-def _cholesky(A: Tensor, G: Tensor, damping: float, *, precise: bool) -> _Found:
-    """(A + π √λ I)⁻¹ and (G + √λ / π I)⁻¹, π² the ratio of their mean eigenvalues (Martens & Grosse 2015, eq. 31)."""
-    traces = [max(float(factor.trace()) / len(factor), 1e-10) for factor in (A, G)]
-    pi, found = math.sqrt(traces[0] / traces[1]), []
-    for factor, by in ((A, pi * math.sqrt(damping)), (G, math.sqrt(damping) / pi)):
-        damped = factor.double() if precise else factor.clone()
-        damped.diagonal().add_(by)
-        root, failed = torch.linalg.cholesky_ex(damped)
-        if failed:
-            return None
-        found.append((torch.cholesky_inverse(root), torch.zeros(len(factor))))
-    return found
-
-
-def _eigh(A: Tensor, G: Tensor, damping: float, *, precise: bool) -> _Found:
-    """Eigenvectors (in columns) and eigenvalues; the damping comes when they are used."""
-    found = []
-    for factor in (A, G):
-        try:
-            values, vectors = torch.linalg.eigh(factor.double() if precise else factor)
-        except RuntimeError:  # LinAlgError is one
-            return None
-        found.append((vectors, values.clamp_min(0.0)))
-    return found
-
-
-def _by_eigenvectors(V: Tensor, A: _Factor, G: _Factor, damping: float, rows: slice) -> Tensor:
-    """Some rows of (A ⊗ G + λ I)⁻¹ V."""
-    inside = G.inverse.t() @ V @ A.inverse / (torch.outer(G.eigenvalues, A.eigenvalues) + damping)
-    return G.inverse[rows] @ inside @ A.inverse.t()
+def _scale(change: float, most: float) -> float:
+    """ν: the largest number up to 1 with ν² `change` ≤ `most`; 0 for a negative change, which only a broken inverse gives."""
+    if change < 0:
+        return 0.0
+    return math.sqrt(most / change) if change > most else 1.0

@@ -21,6 +21,11 @@ class SharedOptimizer:
         """Moves the parameters by one gradient [P]."""
         raise NotImplementedError
 
+    @property
+    def wants_samples(self) -> bool:
+        """Whether `contribute` has a use for samples now; all workers' optimizers say the same between two meetings."""
+        return False
+
     def contribute(self, samples: Samples) -> None:
         """Takes what a worker knows besides its gradient, behind a barrier; nothing here."""
 

@@ -82,11 +82,11 @@ class Config:
     use_proper_time_limits: bool = flag(
         True, "take episodes that a time limit cut for unfinished (bootstrap them); with no-, for ended"
     )
-    normalize_advantages: bool = flag(False, "a3c, a2c: give advantages mean 0 and deviation 1, as ppo always does")
+    normalize_advantages: bool = flag(False, "a3c, a2c, acktr: give advantages mean 0 and deviation 1, as ppo always does")
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
     entropy_scale: str = flag(
         "constant",
-        "a3c, a2c: advantage multiplies --entropy-coef by the root mean square of the advantages",
+        "a3c, a2c, acktr: advantage multiplies --entropy-coef by the root mean square of the advantages",
         choices=("constant", "advantage"),
     )
     value_loss_coef: float = flag(0.5, "weight of the squared value error", aliases=("--value-coef",), minimum=0.0)
@@ -95,7 +95,9 @@ class Config:
     )
     auxiliary_heads: str | None = flag(None, "module:function that returns auxiliary heads, see a3c/auxiliary.py")
     auxiliary_loss_coef: float = flag(0.3, "weight of their losses", minimum=0.0)
-    max_grad_norm: float = flag(0.5, "longest gradient; longer ones are scaled down", minimum=1e-9)
+    max_grad_norm: float = flag(
+        0.5, "longest gradient; longer ones are scaled down (acktr: in the cold updates only)", minimum=1e-9
+    )
     loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
     clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)
     ppo_epoch: int = flag(2, "ppo: passes over a segment", minimum=1)
@@ -117,7 +119,9 @@ class Config:
     )
     amsgrad: bool = flag(False, "AMSGrad variant of Adam")
     momentum: float = flag(0.9, "kfac: momentum", minimum=0.0, maximum=0.999999)
-    kl_clip: float = flag(0.001, "kfac: how far one step may move the policy, in nats", minimum=0.0)
+    kl_clip: float = flag(
+        0.001, "kfac: how far one step may go, as twice the divergence in nats of the policies before and after", minimum=0.0
+    )
     value_kl_clip: float | None = flag(
         None, "kfac: the same for the critic's own layers; without it they share the policy's", minimum=0.0
     )
@@ -130,7 +134,7 @@ class Config:
     kfac_inverse: str = flag(
         "cholesky", "kfac: how factors are inverted; eigh is exact in the damping and slower", choices=("cholesky", "eigh")
     )
-    value_fisher_coef: float = flag(1.0, "acktr: weight of the values' likelihood in the curvature", minimum=0.0)
+    value_fisher_coef: float = flag(1.0, "acktr: weight of the values in the curvature", minimum=0.0)
     no_shared: bool = flag(False, "hogwild: give every worker optimizer statistics of its own")
     eval_interval: float = flag(60.0, "seconds between evaluations; 0: only one at the end", minimum=0.0, group="evaluation")
     eval_episodes: int = flag(5, "episodes of an evaluation, the same seeds each time", minimum=1)

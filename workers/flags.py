@@ -91,7 +91,7 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="main.py",
         usage="python main.py [flags]",
-        description="Trains an agent with asynchronous advantage actor-critic (A3C), or at a barrier with A2C or PPO.",
+        description="Trains an agent with asynchronous advantage actor-critic (A3C), or at a barrier with A2C, PPO or ACKTR.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
@@ -153,6 +153,9 @@ def _check_kfac(config: Config) -> None:
         raise UsageError(
             f"--algo {config.algo} does not go with --optimizer {config.optimizer}: acktr's is kfac, and kfac is acktr's"
         )
+    if config.algo == "acktr" and (config.network == "impala" or config.auxiliary_heads):
+        which = "--network impala" if config.network == "impala" else "--auxiliary-heads"
+        raise UsageError(f"--algo acktr must see all layers of a network, and does not see those of {which}; leave that out")
     if config.algo == "acktr" and (config.exchange != "barrier" or config.distributed_step_size):
         which = "--distributed-step-size" if config.distributed_step_size else f"--exchange {config.exchange}"
         raise UsageError(f"--algo acktr makes one step of all workers' batches, alike in size; leave {which} out")

@@ -15,6 +15,7 @@ from workers.process import cores, deaf_children
 
 FIXED_ON_RESUME = (
     *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir"),
+    *("optimizer", "kfac_inverse", "kfac_cold_updates"),
     *("network", "recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation"),
     *("auxiliary_heads", "state_dependent_std", "squash_actions"),
 )

@@ -13,7 +13,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "a3c": {"exchange": "hogwild"},
     "a2c": {"exchange": "barrier"},
     "ppo": {"exchange": "barrier"},
-    "acktr": {"exchange": "barrier", "optimizer": "kfac"},
+    "acktr": {"exchange": "barrier", "optimizer": "kfac", "lr": 0.25},
 }
 
 # "lr" is that of one environment in a batch, see `_actor_critic`.
@@ -75,7 +75,7 @@ PONG: dict[str, Any] = {"gamma": 0.98}
 MANY_ENVIRONMENTS = 8  # from here on a shorter segment is a batch that is large enough, and more updates are worth more
 
 
-# PPO as its paper has it, for Atari and for bodies: sizes of all workers' batch together, see `_ppo`.
+# PPO as its paper has it for Atari; for bodies larger minibatches, see results/. Sizes are of all workers' batch, see `_ppo`.
 PPO: dict[str, Any] = {"gae_lambda": 0.95, "use_linear_lr_decay": True}
 PPO_ATARI: dict[str, Any] = {**PPO, "lr": 2.5e-4, "clip_param": 0.1, "ppo_epoch": 4, "num_mini_batch": 4}
 PPO_FRAME: dict[str, Any] = {"recurrent": "lstm", "hidden_size": 256}
@@ -97,8 +97,9 @@ PPO_PHYSICS: dict[str, Any] = {
     "bounds_loss_coef": 0.1,
     "scale_rewards": True,
 }
-# ACKTR as its paper has it for games; the whole batch is that of all workers.
-ACKTR: dict[str, Any] = {"lr": 0.25, "use_linear_lr_decay": True, "num_steps": 20}
+# ACKTR as its paper has it for games, but for the number of steps that the curvature is sampled at.
+ACKTR: dict[str, Any] = {"use_linear_lr_decay": True, "num_steps": 20}
+ACKTR_ENVIRONMENTS = {"physics": 16}  # of all workers together; elsewhere 32
 ACKTR_FRAME: dict[str, Any] = {**ACKTR, "recurrent": "lstm", "hidden_size": 256, "fisher_steps": 64}
 ACKTR_STACK: dict[str, Any] = {**ACKTR, "network": "narrow", "hidden_size": 512, "fisher_steps": 64}
 ACKTR_VECTOR: dict[str, Any] = {
@@ -110,7 +111,6 @@ ACKTR_VECTOR: dict[str, Any] = {
 }
 ACKTR_PHYSICS: dict[str, Any] = {
     **ACKTR_VECTOR,
-    "envs_per_process": 16,
     "entropy_coef": 0.0,
     "normalize_advantages": True,
     "initial_log_std": -1.0,
@@ -138,7 +138,7 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
     if name == "none":
         return recipe
     if name == "classic":
-        return recipe | CLASSIC
+        return CLASSIC | recipe
     of = {"ppo": _ppo, "acktr": _acktr}.get(algo, _actor_critic)
     return recipe | of(environment, {**recipe, **typed})
 
@@ -179,9 +179,9 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _acktr(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     by_observation = {"frame42": ACKTR_FRAME, "stack84": ACKTR_STACK}
-    if environment.family == "physics":
-        return ACKTR_PHYSICS
-    return by_observation.get(environment.observation, ACKTR_VECTOR)
+    values = ACKTR_PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, ACKTR_VECTOR)
+    num_environments = ACKTR_ENVIRONMENTS.get(environment.family, 32)
+    return values | {"envs_per_process": max(1, round(num_environments / _num_processes(typed)))}
 
 
 def _environments_per_process(typed: Mapping[str, Any], values: Mapping[str, Any]) -> int:

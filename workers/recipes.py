@@ -21,7 +21,8 @@ from a3c.segment import Segment
 from a3c.tracing import Program, trace
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
 from shared_optim.flat import FlatParameters
-from shared_optim.kfac import KFACMemory, KFACSettings, Known, LinearMap, SharedKFAC, kfac_statistics_size
+from shared_optim.kfac import KFACMemory, KFACSettings, Known, SharedKFAC, kfac_statistics_size
+from shared_optim.kronecker import LinearMap
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
 from workers.process import cores
@@ -125,14 +126,14 @@ def build_algorithm(config: Config) -> Algorithm:
 def build_kfac_memory(
     config: Config, model: ActorCritic, parameters: FlatParameters, *, context: BaseContext
 ) -> KFACMemory | None:
-    """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be observed."""
+    """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be captured."""
     if config.optimizer != "kfac":
         return None
     algorithm = build_algorithm(config)
     assert isinstance(algorithm, NaturalActorCritic)
     segment = _blank_segment(model, (config.num_steps, config.envs_per_process))
-    with torch.random.fork_rng():
-        whole, part = (algorithm.observe(model, segment, locations=locations) for locations in (None, LOCATIONS))
+    with torch.random.fork_rng(devices=[]):
+        whole, part = (algorithm.capture(model, segment, locations=locations) for locations in (None, LOCATIONS))
     critics = {*model.critic_body.parameters(), *model.critic.parameters()}
     maps, covered = [], set()
     for (weight, bias), (every, _), (a, g) in zip(part.maps, whole.samples, part.samples, strict=True):

@@ -180,8 +180,8 @@ class Trainer:
         loss, statistics = self._algorithm.loss(self._model, batch)
         gradient = self._parameters.gradient(loss)
         samples: Samples = ()
-        if isinstance(self._algorithm, NaturalActorCritic):
-            samples = self._algorithm.observe(self._model, batch.steps).samples
+        if isinstance(self._algorithm, NaturalActorCritic) and self._exchange.wants_samples:
+            samples = self._algorithm.capture(self._model, batch.steps).samples
         return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
     def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = ()) -> bool:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from a3c.acktr import NaturalActorCritic
+from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical, DiagonalGaussian
 from a3c.model import ActorCritic
 from tests.a3c.test_advantage_actor_critic import make_model, make_segment
@@ -15,9 +16,9 @@ def test_gradients_are_those_of_each_steps_own_likelihood():
     torch.manual_seed(0)
     model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
     segment = make_segment(model, 5, 2)
-    observed = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.0).observe(model, segment)
+    captured = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.0).capture(model, segment)
     flat = {tuple(row.tolist()): n for n, row in enumerate(segment.observations.flatten(0, 1))}
-    (first, _), (actor_in, actor_g) = observed.samples[0], observed.samples[-2]
+    (first, _), (actor_in, actor_g) = captured.samples[0], captured.samples[-2]
     assert sorted(flat[tuple(row.tolist())] for row in first[:, :-1]) == [*range(10)]
     for row, features, g in zip(first, actor_in, actor_g, strict=True):
         n = flat[tuple(row[:-1].tolist())]
@@ -30,8 +31,8 @@ def test_gradients_are_those_of_each_steps_own_likelihood():
 def test_values_are_sampled_with_deviation_one():
     torch.manual_seed(0)
     model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
-    algorithm, segment = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.5), make_segment(model, 100, 40)
-    _, g = algorithm.observe(model, segment).samples[-1]
+    algorithm, segment = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.25), make_segment(model, 100, 40)
+    _, g = algorithm.capture(model, segment).samples[-1]
     assert g.shape == (4000, 1)
     torch.testing.assert_close(float(g.std()), 0.5, atol=0.03, rtol=0)
     torch.testing.assert_close(float(g.mean()), 0.0, atol=0.03, rtol=0)
@@ -42,9 +43,9 @@ def test_some_steps_stand_for_all_in_whole_sequences_where_a_state_is_carried(re
     torch.manual_seed(0)
     model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
     segment = make_segment(model, 5, 6)
-    observed = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).observe(model, segment)
-    assert {len(a) for a, _ in observed.samples} == {expected}
-    maps = {weight.shape for weight, _ in observed.maps}
+    captured = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).capture(model, segment)
+    assert {len(a) for a, _ in captured.samples} == {expected}
+    maps = {weight.shape for weight, _ in captured.maps}
     assert ((32, 8) in maps) == (recurrent == "lstm")  # both of the cell's maps
 
 
@@ -65,7 +66,8 @@ def test_the_fisher_matrix_of_log_std_is_twice_the_identity():
 def test_the_loss_is_the_advantage_actor_critics():
     model = make_model()
     segment = make_segment(model, 9, 2)
-    (batch,) = NaturalActorCritic(**SETTINGS).batches(segment)
-    loss, _ = NaturalActorCritic(**SETTINGS).loss(model, batch)
-    observed = NaturalActorCritic(**SETTINGS).observe(model, segment)
-    assert loss.requires_grad and not any(tensor.requires_grad for pair in observed.samples for tensor in pair)
+    losses = []
+    for algorithm in (NaturalActorCritic(**SETTINGS), AdvantageActorCritic(**SETTINGS)):
+        (batch,) = algorithm.batches(segment)
+        losses.append(algorithm.loss(model, batch))
+    assert losses[0] == losses[1]

@@ -113,9 +113,9 @@ def test_a_mean_that_is_not_finite_is_applied_by_nobody():
     assert not team.parameters.any()
 
 
-@pytest.mark.parametrize("meetings", range(10))
-def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meetings):
-    """A segment here is an average and three pushes, ten meetings in all; worker 1 dies before one of them."""
+@pytest.mark.parametrize(("num_stages", "meetings"), [(n, m) for n in (0, 2) for m in range(10 + 3 * n)])
+def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(num_stages, meetings):
+    """A segment here is an average and three pushes of three meetings and the optimizer's; worker 1 dies before one of them."""
     team = Team(2)
 
     class Death(Exception):
@@ -155,6 +155,9 @@ def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(meeti
         def step(self, gradient, *, learning_rate):
             Counting.steps += 1
             torch.testing.assert_close(gradient, torch.ones(P))
+
+        def stages(self, gradient):
+            return num_stages * [lambda: torch.testing.assert_close(gradient, torch.ones(P))]
 
     team.optimizer = Counting()
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from shared_optim import kfac
 from shared_optim.exchange import Barrier, BarrierMemory
-from shared_optim.kfac import KFACMemory, KFACSettings, Known, LinearMap, SharedKFAC, kfac_statistics_size
+from shared_optim.kfac import KFACMemory, KFACSettings, Known, SharedKFAC, kfac_statistics_size
+from shared_optim.kronecker import RETRIES, LinearMap
 
 ROWS, INPUTS = 3, 4
 SIZE = ROWS * (INPUTS + 1)
@@ -173,7 +173,8 @@ def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(i
     monkeypatch.setattr(torch.linalg, "cholesky_ex", fail_quietly)
     before = team.parameters.clone()
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
-    assert calls == [torch.float32] + kfac.RETRIES * [torch.float64]
+    retries = RETRIES if inverse == "cholesky" else 1
+    assert calls == [torch.float32] + retries * [torch.float64]
     assert team.kfac.num_failures == 1
     assert torch.equal(optimizer._factors[0][0].inverse, good)
     assert torch.isfinite(team.parameters).all() and not torch.equal(team.parameters, before)
@@ -202,3 +203,29 @@ def test_a_convolution_counts_every_location_of_a_case():
     A, G = team.workers[0]._optimizer._factors[0]
     torch.testing.assert_close(A.mean, a.t() @ a / 5)
     torch.testing.assert_close(G.mean, g.t() @ g / 20)
+
+
+def test_a_step_against_the_curvature_is_not_made():
+    """As a broken inverse could ask for."""
+    torch.manual_seed(0)
+    team = Team([one_map(20)], settings=KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.0, kl_clips=(0.01,)))
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    before = team.parameters.clone()
+    assert before.any()
+    team.workers[0]._optimizer._factors[0][0].inverse.neg_()
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    assert torch.equal(team.parameters, before)
+
+
+def test_without_an_inverse_there_is_one_at_the_next_update_and_factors_come_as_often_as_asked():
+    torch.manual_seed(0)
+    settings = KFACSettings(cold_updates=0, inverse_interval=100, factor_interval=2, momentum=0.0, kl_clips=(0.01,))
+    team = Team([one_map(20)], settings=settings)
+    wanted = []
+    for _ in range(4):
+        wanted.append(team.workers[0].wants_samples)
+        team.push([torch.randn(SIZE)], [[make_samples(20)] if wanted[-1] else ()])
+        factor = team.workers[0]._optimizer._factors[0][0]
+        assert factor.inverse.any()
+        factor.inverse.zero_()
+    assert wanted == [True, False, True, False]

@@ -17,6 +17,10 @@ SETTINGS = {
     "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
     "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
+    "acktr with an LSTM": (
+        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "8000"),
+        *("--envs-per-process", "4", "--recurrent", "lstm", "--fisher-steps", "60", "--kfac-factor-interval", "2"),
+    ),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),

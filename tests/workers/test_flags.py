@@ -51,6 +51,8 @@ def test_every_flag_changes_its_field(name):
     [
         (["--algo", "acktr", "--optimizer", "adam"], "acktr does not go with --optimizer adam"),
         (["--algo", "a2c", "--optimizer", "kfac"], "a2c does not go with --optimizer kfac"),
+        (["--algo", "acktr", "--network", "impala"], "leave that out"),
+        (["--algo", "acktr", "--auxiliary-heads", "a:b"], "does not see those of --auxiliary-heads"),
         (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
         (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
     ],
@@ -106,7 +108,7 @@ def test_presets_of_ppo_fit_whatever_batch_is_typed(name, exchange, batch):
     assert config.num_mini_batch <= config.envs_per_process * (steps if config.recurrent == "none" else 1)
 
 
-def test_the_standard_settings_of_ppo_are_the_papers_for_all_workers_together():
+def test_the_batch_of_ppo_is_that_of_all_workers_together():
     for words in (("--num-processes", "2"), ("--num-processes", "1", "--num-steps", "2048"), ("--num-processes", "16")):
         config = parse(["--env-name", "HalfCheetah-v4", "--algo", "ppo", *words]).config
         batch = config.num_processes * config.envs_per_process * config.num_steps

@@ -20,7 +20,7 @@ class _Applied:
     outputs: list[Tensor] = field(default_factory=list)
 
 
-class Observation:
+class Capture:
     """`Layers` that are computed, with all inputs and outputs kept; one for each time that a network is unrolled.
 
     Gradients reach the outputs, not the parameters.

@@ -1,0 +1,63 @@
+"""What K-FAC is told of a network."""
+
+import multiprocessing
+
+import pytest
+
+from shared_optim.flat import FlatParameters
+from workers.flags import parse
+from workers.recipes import Spaces, build_kfac_memory, build_model
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def describe(words: list[str], spaces: Spaces):
+    config = parse(["--algo", "acktr", "--num-processes", "2", *words]).config
+    model = build_model(config, spaces)
+    parameters = FlatParameters(model)
+    return model, parameters, build_kfac_memory(config, model, parameters, context=CONTEXT)
+
+
+def test_convolutions_have_locations_and_every_parameter_belongs_to_one_map():
+    spaces = Spaces((4, 84, 84), "stack84", num_actions=6)
+    _, parameters, memory = describe(["--env-name", "PongNoFrameskip-v4", "--fisher-steps", "10"], spaces)
+    assert [map_.locations for map_ in memory.maps] == [20**2, 9**2, 7**2, 1, 1, 1]
+    assert [map_.columns for map_ in memory.maps] == [8 * 8 * 4 + 1, 4 * 4 * 32 + 1, 3 * 3 * 64 + 1, 7 * 7 * 32 + 1, 513, 513]
+    assert [map_.num_samples for map_ in memory.maps] == 3 * [5 * 8] + 3 * [5]
+    assert {map_.group for map_ in memory.maps} == {0}
+    covered = sorted(i for map_ in memory.maps for piece in map_.pieces for i in range(piece.start, piece.stop))
+    assert covered == [*range(parameters.vector.numel())]
+    # 5 samples of 1,569 numbers are fewer than their products; 40 of 257 are, too, and so on.
+    assert memory.contributions.tensor.shape == (
+        2,
+        sum(m.num_samples * m.columns + min(m.num_samples, m.rows) * m.rows for m in memory.maps),
+    )
+
+
+def test_actor_and_critic_of_a_body_have_trust_regions_of_their_own_and_the_deviation_belongs_to_the_actors():
+    spaces = Spaces((17,), "vector", num_actions=6, continuous=True)
+    model, parameters, memory = describe(["--env-name", "HalfCheetah-v4"], spaces)
+    starts = {
+        parameters.start(layer.weight): int(name.startswith("critic"))
+        for name, layer in model.named_modules()
+        if hasattr(layer, "weight")
+    }
+    assert {map_.weight: map_.group for map_ in memory.maps} == starts
+    assert sorted(starts.values()) == [0, 0, 0, 1, 1, 1]
+    (known,) = memory.known
+    assert parameters.vector[known.piece].tolist() == model.head.log_std.tolist() == pytest.approx(6 * [-1.0])
+
+
+@pytest.mark.parametrize(("recurrent", "rows"), [("lstm", 4 * 256), ("gru", 3 * 256)])
+def test_a_recurrent_cell_has_two_maps_seen_in_whole_sequences(recurrent, rows):
+    spaces = Spaces((1, 42, 42), "frame42", num_actions=6)
+    words = ["--env-name", "Pong-v0", "--recurrent", recurrent, "--fisher-steps", "90", "--envs-per-process", "16"]
+    _, _, memory = describe(words, spaces)
+    assert [(map_.rows, map_.columns) for map_ in memory.maps if map_.rows == rows] == [(rows, 289), (rows, 257)]
+    assert memory.maps[-1].num_samples == 3 * 20
+
+
+def test_other_optimizers_need_none():
+    config = parse(["--env-name", "CartPole-v1", "--algo", "a2c"]).config
+    model = build_model(config, Spaces((4,), "vector", num_actions=2))
+    assert build_kfac_memory(config, model, FlatParameters(model), context=CONTEXT) is None
