@@ -18,7 +18,7 @@ LOCATIONS = 8  # of a convolution, drawn anew for every step: neighbours tell th
 class Captured:
     """What is known of each linear map."""
 
-    maps: list[tuple[Tensor, Tensor]]  # weight and bias
+    maps: list[tuple[Tensor, Tensor, int]]  # weight, bias, and the locations of a convolution's output, or 1
     samples: list[tuple[Tensor, Tensor]]  # inputs [M, columns] and gradients of outputs [M, rows]
 
 
@@ -33,7 +33,7 @@ class NaturalActorCritic(AdvantageActorCritic):
     value_fisher_coef: float = 1.0  # weight of the values in the curvature
     num_fisher_steps: int = 0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
 
-    def capture(self, model: ActorCritic, segment: Segment, *, locations: int | None = LOCATIONS) -> Captured:
+    def capture(self, model: ActorCritic, segment: Segment) -> Captured:
         """Inputs of each linear map, and gradients of the sampled log-likelihood by its outputs.
 
         The actions that were acted are a sample of the policy, as long as nobody has moved it since.
@@ -44,7 +44,7 @@ class NaturalActorCritic(AdvantageActorCritic):
         # log N(v; V, 1) at v = V + ε has the gradient ε, and its square, times the weight, is what the curvature is made of.
         noise = math.sqrt(self.value_fisher_coef) * torch.randn_like(values)
         log_likelihood = log_probs.sum() + (values * noise).sum()
-        return Captured(maps=capture.maps, samples=capture.samples(log_likelihood, locations=locations))
+        return Captured(maps=capture.maps, samples=capture.samples(log_likelihood, locations=LOCATIONS))
 
     def _some(self, segment: Segment) -> Segment:
         T, B = segment.rewards.shape

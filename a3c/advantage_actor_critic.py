@@ -6,29 +6,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from a3c.algorithm import Batch, Statistics
+from a3c.algorithm import ActorCriticLoss, Batch, Statistics
 from a3c.model import ActorCritic
 from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvantageActorCritic:
-    """One loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, summed or averaged over the steps.
-
-    The excess is that of a Gaussian's means over the bounds of actions, see the head; 0 for discrete actions.
+class AdvantageActorCritic(ActorCriticLoss):
+    """One loss a segment: -log π(a|s) A + c_v (R - V(s))² - β H(π(·|s)) and so on, summed or averaged over the steps.
 
     Rewards that get rarer shrink A, and a constant β then wins over them. With `entropy_scale` "advantage" β is multiplied by
     the root mean square of A: the balance that normalised advantages have (Schulman et al. 2017), while segments
     in which nothing happens keep their small gradient.
     """
 
-    gamma: float  # γ
-    gae_lambda: float  # λ; 1 gives the paper's n-step advantage
-    entropy_coef: float  # β
-    value_loss_coef: float  # c_v
-    bounds_loss_coef: float = 0.0  # c_b
-    auxiliary_loss_coef: float = 0.0  # of the network's auxiliary heads
     normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
@@ -51,22 +43,12 @@ class AdvantageActorCritic:
 
         policy_loss = -(log_probs * batch.advantages).mean()
         value_loss = (batch.returns - values).square().mean()
-        entropy = entropies.mean()
-        beta = self.entropy_coef * batch.entropy_scale
-        loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
-        if self.bounds_loss_coef:
-            loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
-        if self.auxiliary_loss_coef:
-            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(batch.steps)
+        loss, statistics = self.total(
+            model, batch, policy=policy, policy_loss=policy_loss, value_loss=value_loss, entropies=entropies
+        )
         if self.loss_reduction == "sum":
             loss = loss * batch.advantages.numel()
-        return loss, {
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "entropy": entropy.detach(),
-            "return_mean": batch.returns.mean(),
-            "return_square_mean": batch.returns.square().mean(),
-        }
+        return loss, statistics
 
     def ends(self, statistics: dict[str, float], average: Average = alone) -> bool:
         """Never: there is one batch."""

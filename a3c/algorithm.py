@@ -23,6 +23,40 @@ class Batch:
     entropy_scale: float = 1.0  # what the entropy coefficient is multiplied by
 
 
+@dataclass(frozen=True, kw_only=True)
+class ActorCriticLoss:
+    """Policy loss + c_v value loss - β H(π(·|s)) + c_b excess + c_a auxiliary losses: what the algorithms' losses have in common.
+
+    The excess is that of a Gaussian's means over the bounds of actions, see the head; 0 for discrete actions.
+    """
+
+    gamma: float  # γ
+    gae_lambda: float  # λ; 1 gives the n-step advantage
+    entropy_coef: float  # β
+    value_loss_coef: float  # c_v
+    bounds_loss_coef: float = 0.0  # c_b
+    auxiliary_loss_coef: float = 0.0  # c_a, of the network's auxiliary heads
+
+    def total(
+        self, model: ActorCritic, batch: Batch, *, policy: Tensor, policy_loss: Tensor, value_loss: Tensor, entropies: Tensor
+    ) -> tuple[Tensor, Statistics]:
+        """The sum, and what it is made of; `policy` [T, B, A] and `entropies` [T, B] are of the batch as it was unrolled."""
+        entropy = entropies.mean()
+        beta = self.entropy_coef * batch.entropy_scale
+        loss = policy_loss + self.value_loss_coef * value_loss - beta * entropy
+        if self.bounds_loss_coef:
+            loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
+        if self.auxiliary_loss_coef:
+            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(batch.steps)
+        return loss, {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy": entropy.detach(),
+            "return_mean": batch.returns.mean(),
+            "return_square_mean": batch.returns.square().mean(),
+        }
+
+
 class Algorithm(Protocol):
     """Turns a segment into batches; each moves the parameters by the gradient of its loss before the next one comes."""
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from a3c.kernels import Activation, Call, Scaling
-from a3c.recording import COMPUTING
+from a3c.kernels import Activation
+from a3c.recording import Computing
 
 
 @dataclass
@@ -20,8 +20,8 @@ class _Applied:
     outputs: list[Tensor] = field(default_factory=list)
 
 
-class Capture:
-    """`Layers` that are computed, with all inputs and outputs kept; one for each time that a network is unrolled.
+class Capture(Computing):
+    """Layers as usual, with all inputs and outputs of linear maps kept; one for each time that a network is unrolled.
 
     Gradients reach the outputs, not the parameters.
     """
@@ -30,9 +30,9 @@ class Capture:
         self._applied: dict[Tensor, _Applied] = {}
 
     @property
-    def maps(self) -> list[tuple[Tensor, Tensor]]:
-        """Weight and bias of each linear map, in the order of their first use."""
-        return [(applied.weight, applied.bias) for applied in self._applied.values()]
+    def maps(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Weight and bias of each linear map, and at how many locations a step has it, in the order of their first use."""
+        return [(applied.weight, applied.bias, applied.outputs[0].shape[2:].numel()) for applied in self._applied.values()]
 
     def samples(self, loss: Tensor, *, locations: int | None = None) -> list[tuple[Tensor, Tensor]]:
         """Of each map: inputs a [M, columns], the last one 1, and ∂loss/∂s [M, rows] of its outputs s.
@@ -54,10 +54,6 @@ class Capture:
         """x Wᵀ + b for x [N, inputs]; a recurrent cell is made of two such maps."""
         return self._keep(weight, bias, x, nn.functional.linear(x, weight.detach(), bias.detach()))
 
-    def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
-        """See `Layers`."""
-        return COMPUTING.input(observations, scaling)
-
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
@@ -68,22 +64,6 @@ class Capture:
             y = nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding)
             y = self._keep(layer.weight, layer.bias, x, y, layer)
         return y if activation is None else activation.function(y)
-
-    def flatten(self, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        return COMPUTING.flatten(x)
-
-    def memory(self, *sizes: int) -> list[Tensor] | None:
-        """See `Layers`."""
-        return None
-
-    def run(self, call: Call) -> None:
-        """See `Layers`."""
-        call()
-
-    def recorded(self, number: int) -> list[Tensor] | None:
-        """See `Layers`."""
-        return None
 
     def _keep(self, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, convolution: nn.Conv2d | None = None) -> Tensor:
         if not y.requires_grad:

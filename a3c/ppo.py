@@ -8,27 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from a3c.algorithm import Batch, Statistics
+from a3c.algorithm import ActorCriticLoss, Batch, Statistics
 from a3c.model import ActorCritic
 from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProximalPolicyOptimization:
+class ProximalPolicyOptimization(ActorCriticLoss):
     """Goes over a segment several times; the clip keeps the policy near the one that acted, whoever else has moved it since.
 
-    -min(r A, clip(r, 1-ε, 1+ε) A) + c_v (R - V(s))² - β H(π(·|s)) + c_b excess, r = π(a|s) / π_acted(a|s), averaged over a
-    minibatch. Eq. 7 and 9 of the paper; the excess, see the head, is not of the paper.
+    -min(r A, clip(r, 1-ε, 1+ε) A) + c_v (R - V(s))² - β H(π(·|s)) and so on, r = π(a|s) / π_acted(a|s), averaged over a
+    minibatch. Eq. 7 and 9 of the paper.
     """
 
-    gamma: float  # γ
-    gae_lambda: float  # λ
-    entropy_coef: float  # β
-    value_loss_coef: float  # c_v
     clip_param: float  # ε
-    bounds_loss_coef: float = 0.0  # c_b
-    auxiliary_loss_coef: float = 0.0  # of the network's auxiliary heads
     clip_values: bool = False  # whether V, too, earns nothing by moving further than ε from what it was when acted
     target_kl: float = math.inf  # where the passes end
     num_epochs: int  # K, passes over the segment
@@ -55,18 +49,10 @@ class ProximalPolicyOptimization:
 
         policy_loss = -torch.min(ratio * A, clipped * A).mean()
         value_loss = self._value_loss(values, steps.values, batch.returns)
-        entropy = entropies.mean()
-        loss = policy_loss + self.value_loss_coef * value_loss - self.entropy_coef * entropy
-        if self.bounds_loss_coef:
-            loss = loss + self.bounds_loss_coef * model.head.excess(policy).mean()
-        if self.auxiliary_loss_coef:
-            loss = loss + self.auxiliary_loss_coef * model.auxiliary_loss(steps)
-        return loss, {
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "entropy": entropy.detach(),
-            "return_mean": batch.returns.mean(),
-            "return_square_mean": batch.returns.square().mean(),
+        loss, statistics = self.total(
+            model, batch, policy=policy, policy_loss=policy_loss, value_loss=value_loss, entropies=entropies
+        )
+        return loss, statistics | {
             # Schulman's estimate of KL(acted || now), http://joschu.net/blog/kl-approx.html
             "approx_kl": (ratio - 1 - log_ratio).detach().mean(),
             "clip_fraction": (clipped != ratio).float().mean(),

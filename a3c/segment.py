@@ -31,6 +31,26 @@ class Segment:
     next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
     recording: Recording | None = None  # what the network's layers gave when acted
 
+    @classmethod
+    def seen(
+        cls, *, observations: Tensor, starts: Tensor, state: Tensor, actions: Tensor, recording: Recording | None = None
+    ) -> "Segment":
+        """What a network sees of a segment, with zeros for all that it does not see."""
+        zeros, never = torch.zeros(starts.shape), torch.zeros_like(starts)
+        return cls(
+            observations=observations,
+            starts=starts,
+            state=state,
+            actions=actions,
+            log_probs=zeros,
+            values=zeros,
+            rewards=zeros,
+            terminated=never,
+            truncated=never,
+            next_values=zeros,
+            recording=recording,
+        )
+
     def advantages(self, *, gamma: float, gae_lambda: float) -> Tensor:
         """Generalized advantages [T, B] of the values that were acted with."""
         return generalized_advantages(

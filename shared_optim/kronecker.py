@@ -11,7 +11,7 @@ RETRIES = 3  # of an inversion by Cholesky, each with ten times the damping
 
 @dataclass(frozen=True, kw_only=True)
 class LinearMap:
-    """Where a layer's parameters lie in the vector of all, and how often a worker's batch applies it."""
+    """Where a layer's parameters lie in the vector of all, and how many samples of it a worker contributes."""
 
     weight: int  # start of [rows, inputs]
     bias: int  # start of [rows]

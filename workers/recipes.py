@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a3c.acktr import LOCATIONS, NaturalActorCritic
+from a3c.acktr import NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.algorithm import Algorithm, Batch
 from a3c.auxiliary import AuxiliaryHead
@@ -123,22 +123,18 @@ def build_algorithm(config: Config) -> Algorithm:
     return AdvantageActorCritic(**common)
 
 
-def build_kfac_memory(
-    config: Config, model: ActorCritic, parameters: FlatParameters, *, context: BaseContext
-) -> KFACMemory | None:
+def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContext) -> KFACMemory | None:
     """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be captured."""
     if config.optimizer != "kfac":
         return None
     algorithm = build_algorithm(config)
     assert isinstance(algorithm, NaturalActorCritic)
-    segment = _blank_segment(model, (config.num_steps, config.envs_per_process))
+    parameters = FlatParameters(model)
     with torch.random.fork_rng(devices=[]):
-        whole, part = (algorithm.capture(model, segment, locations=locations) for locations in (None, LOCATIONS))
+        captured = algorithm.capture(model, _blank_segment(model, (config.num_steps, config.envs_per_process)))
     critics = {*model.critic_body.parameters(), *model.critic.parameters()}
     maps, covered = [], set()
-    for (weight, bias), (every, _), (a, g) in zip(part.maps, whole.samples, part.samples, strict=True):
-        # A linear layer has as many samples either way; of a convolution all locations of a step are there in one of the two.
-        num_steps = len(part.samples[-1][0])
+    for (weight, bias, locations), (a, g) in zip(captured.maps, captured.samples, strict=True):
         maps.append(
             LinearMap(
                 weight=parameters.start(weight),
@@ -147,7 +143,7 @@ def build_kfac_memory(
                 inputs=a.shape[1] - 1,
                 group=int(weight in critics and config.value_kl_clip is not None),
                 num_samples=len(a),
-                locations=len(every) // num_steps,
+                locations=locations,
             )
         )
         covered |= {weight, bias}
@@ -174,18 +170,11 @@ def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
 
 
 def _blank_segment(model: ActorCritic, shape: tuple[int, int]) -> Segment:
-    zeros, never = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
-    return Segment(
+    return Segment.seen(
         observations=torch.zeros(*shape, *model.observation_shape),
-        starts=never,
+        starts=torch.zeros(shape, dtype=torch.bool),
         state=model.initial_state(shape[1]),
         actions=torch.zeros(*shape, *model.head.action_shape, dtype=model.head.action_dtype),
-        log_probs=zeros,
-        values=zeros,
-        rewards=zeros,
-        terminated=never,
-        truncated=never,
-        next_values=zeros,
     )
 
 

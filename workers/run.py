@@ -68,7 +68,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        kfac = build_kfac_memory(config, self.model, FlatParameters(self.model), context=context)
+        kfac = build_kfac_memory(config, self.model, context=context)
         self.memory = SharedMemory(
             parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
             statistics=SharedTensor(

@@ -17,20 +17,8 @@ def unrolled(model: ActorCritic, observations: Tensor, state: Tensor, starts: Te
 
 def segment_of(observations: Tensor, state: Tensor, starts: Tensor, *, recording: Recording | None = None) -> Segment:
     """A segment with zeros for all that the network does not see."""
-    zeros, never = torch.zeros(starts.shape), torch.zeros_like(starts)
-    return Segment(
-        observations=observations,
-        starts=starts,
-        state=state,
-        actions=torch.zeros(starts.shape, dtype=torch.int64),
-        log_probs=zeros,
-        values=zeros,
-        rewards=zeros,
-        terminated=never,
-        truncated=never,
-        next_values=zeros,
-        recording=recording,
-    )
+    actions = torch.zeros(starts.shape, dtype=torch.int64)
+    return Segment.seen(observations=observations, starts=starts, state=state, actions=actions, recording=recording)
 
 
 def play(model: ActorCritic, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Recording]:

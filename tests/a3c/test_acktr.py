@@ -45,7 +45,7 @@ def test_some_steps_stand_for_all_in_whole_sequences_where_a_state_is_carried(re
     segment = make_segment(model, 5, 6)
     captured = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).capture(model, segment)
     assert {len(a) for a, _ in captured.samples} == {expected}
-    maps = {weight.shape for weight, _ in captured.maps}
+    maps = {weight.shape for weight, *_ in captured.maps}
     assert ((32, 8) in maps) == (recurrent == "lstm")  # both of the cell's maps
 
 

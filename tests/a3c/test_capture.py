@@ -23,7 +23,7 @@ def test_inputs_times_gradients_of_outputs_are_the_gradient_of_every_parameter(n
     policy, values = model.unroll(segment)
     expected = parameters.gradient((policy * weights).sum() + values.square().sum())
     found = torch.full_like(expected, torch.nan)
-    for (weight, bias), (a, g) in zip(capture.maps, samples, strict=True):
+    for (weight, bias, _), (a, g) in zip(capture.maps, samples, strict=True):
         place = {"weight": parameters.start(weight), "bias": parameters.start(bias)}
         map_ = LinearMap(**place, rows=len(bias), inputs=a.shape[1] - 1, group=0, num_samples=len(a))
         map_.write(found, g.t() @ a, slice(None))

@@ -14,8 +14,8 @@ CONTEXT = multiprocessing.get_context("spawn")
 def describe(words: list[str], spaces: Spaces):
     config = parse(["--algo", "acktr", "--num-processes", "2", *words]).config
     model = build_model(config, spaces)
-    parameters = FlatParameters(model)
-    return model, parameters, build_kfac_memory(config, model, parameters, context=CONTEXT)
+    memory = build_kfac_memory(config, model, context=CONTEXT)
+    return model, FlatParameters(model), memory
 
 
 def test_convolutions_have_locations_and_every_parameter_belongs_to_one_map():
@@ -60,4 +60,4 @@ def test_a_recurrent_cell_has_two_maps_seen_in_whole_sequences(recurrent, rows):
 def test_other_optimizers_need_none():
     config = parse(["--env-name", "CartPole-v1", "--algo", "a2c"]).config
     model = build_model(config, Spaces((4,), "vector", num_actions=2))
-    assert build_kfac_memory(config, model, FlatParameters(model), context=CONTEXT) is None
+    assert build_kfac_memory(config, model, context=CONTEXT) is None
