@@ -44,7 +44,7 @@ def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
 @pytest.mark.parametrize("kind", ["switches=False", "switches=True"])
 def test_several_choices_at_once_are_learned_to_the_optimum(tmp_path, kind):
     base = ("--env-name", "envs.toys:Dials-v0", "--env-kwargs", kind, "--num-processes", "2", "--eval-interval", "0")
-    run = RunningMain(tmp_path / "run", "--lr", "3e-3", "--stop-reward", "4.7", "--max-seconds", "60", base=base)
+    run = RunningMain(tmp_path / "run", "--lr", "3e-3", "--use-linear-lr-decay", "--num-env-steps", "60000", base=base)
     assert run.finish(90) == 0, run.text
     assert run.status["eval_return_mean"] == 5.0
 
