@@ -16,9 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.solve import draw
 from workers.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
+COLUMNS = {"steps": "time/total_timesteps", "seconds": "time/time_elapsed"}
 
 
 def train(arguments: list[str], *, seed: int, run: Path) -> None:
@@ -33,20 +35,24 @@ def train(arguments: list[str], *, seed: int, run: Path) -> None:
 
 
 def summary(run: Path, *, levels: list[float]) -> dict[str, Any]:
-    """When the training return reached each level, and the means over the whole run."""
+    """When the training return reached each level, in steps and in seconds, and the means over the whole run."""
     with open(run / "metrics.csv") as file:
         rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    returns = [(row["time/total_timesteps"], row["rollout/ep_rew_mean"]) for row in rows if "rollout/ep_rew_mean" in row]
-    first = {level: next((int(steps) for steps, return_ in returns if return_ >= level), None) for level in levels}
+    rated = [row for row in rows if "rollout/ep_rew_mean" in row]
+    returns = [row["rollout/ep_rew_mean"] for row in rated]
+    reached: dict[str, Any] = {}
+    for level in levels:
+        first: dict[str, float] = next((row for row in rated if row["rollout/ep_rew_mean"] >= level), {})
+        reached |= {f"{unit}_to_{level:g}": first.get(column) for unit, column in COLUMNS.items()}
     last = rows[-1]
     return {
         "steps": int(last["time/total_timesteps"]),
         "seconds": round(last["time/time_elapsed"], 1),
         "updates": int(last["train/n_updates"]),
         "policy_lag": round(sum(row.get("async/policy_lag_mean", 0) for row in rows) / len(rows), 2),
-        "last_return": round(returns[-1][1], 2),
-        "mean_return": round(sum(return_ for _, return_ in returns) / len(returns), 2),
-        **{f"steps_to_{level:g}": steps for level, steps in first.items()},
+        "last_return": round(returns[-1], 2),
+        "mean_return": round(sum(returns) / len(returns), 2),
+        **reached,
     }
 
 
@@ -54,6 +60,7 @@ def main() -> None:
     """Runs what is missing; the table is written after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the table, a .csv file")
+    parser.add_argument("--picture", type=Path, help="the curves by steps and by minutes, a .png file")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "search", help="folder of the run folders")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--levels", type=float, nargs="+", default=[-15.0, 0.0, 15.0, 18.0])
@@ -61,6 +68,7 @@ def main() -> None:
     parser.add_argument("arguments", nargs="+", help="flags of main.py, after --")
     options = parser.parse_args()
     table: list[dict[str, Any]] = []
+    runs: list[Path] = []
     for seed in options.seeds:
         for variant in options.variant:
             name, _, flags = variant.partition(":")
@@ -73,6 +81,9 @@ def main() -> None:
                 writer = csv.DictWriter(file, table[0].keys())
                 writer.writeheader()
                 writer.writerows(table)
+            runs.append(run)
+            if options.picture:
+                draw(runs, title=" ".join(options.arguments), path=options.picture)
 
 
 if __name__ == "__main__":

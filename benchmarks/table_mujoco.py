@@ -131,7 +131,7 @@ def main() -> None:
     plan = [(env_name, short, seed) for env_name in options.envs for seed in options.seeds]
     plan += [(env_name, long, options.seeds[0]) for env_name in options.envs] if long else []
     rows: list[Row] = []
-    title = f"A3C on MuJoCo: {' '.join(options.arguments)}"
+    title = f"MuJoCo: {' '.join(options.arguments)}"
     for env_name, steps, seed in plan:
         rows.append(
             measure(env_name, steps=steps, seed=seed, episodes=options.episodes, runs=options.runs, arguments=options.arguments)
