@@ -49,11 +49,12 @@ def main() -> int:
     from workers.checkpoint import CheckpointError
     from workers.config import OtherVersion
     from workers.export import ExportError
+    from workers.flags import UsageError
     from workers.run_folder import RunFolderError
 
     try:
         play(options)
-    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError, OtherVersion) as problem:
+    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError, OtherVersion, UsageError) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -43,7 +43,7 @@ def summary(run: Path, *, levels: list[float]) -> dict[str, Any]:
     reached: dict[str, Any] = {}
     for level in levels:
         first: dict[str, float] = next((row for row in rated if row["rollout/ep_rew_mean"] >= level), {})
-        reached |= {f"{unit}_to_{level:g}": first.get(column) for unit, column in COLUMNS.items()}
+        reached |= {f"{unit}_to_{level:g}": round(first[column], 1) if first else None for unit, column in COLUMNS.items()}
     last = rows[-1]
     return {
         "steps": int(last["time/total_timesteps"]),

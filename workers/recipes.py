@@ -25,6 +25,7 @@ from shared_optim.kfac import KFACMemory, KFACSettings, Known, SharedKFAC, kfac_
 from shared_optim.kronecker import LinearMap
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
 from workers.config import Config
+from workers.flags import UsageError
 from workers.process import cores
 
 
@@ -76,7 +77,7 @@ def _auxiliary_heads(name: str | None, spaces: Spaces) -> Sequence[AuxiliaryHead
     try:
         heads: Sequence[AuxiliaryHead] = getattr(importlib.import_module(module), function)(spaces)
     except (ImportError, AttributeError) as problem:
-        raise ValueError(f"--auxiliary-heads {name} is not a function module:function ({problem})") from None
+        raise UsageError(f"--auxiliary-heads {name} is not a function module:function ({problem})") from None
     return heads
 
 

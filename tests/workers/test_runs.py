@@ -175,6 +175,6 @@ def test_auxiliary_heads_of_ones_own_learn_beside_the_policy(tmp_path):
     assert run.finish() == 0, run.text
     assert run.status["eval_return_mean"] == 5.0
     wrong = RunningMain(tmp_path / "wrong", "--auxiliary-heads", "mine:tails")
-    assert wrong.finish() == 1
+    assert wrong.finish() == 2
     assert "is not a function module:function" in wrong.text
     assert "Traceback" not in wrong.text
