@@ -118,6 +118,9 @@ ACKTR_PHYSICS: dict[str, Any] = {
     "kl_clip": 0.002,
     "value_kl_clip": 0.3,
 }
+# See `BIPED`; what their longer segments lose in updates, longer steps give back.
+ACKTR_BIPED: dict[str, Any] = {"gamma": 0.995, "initial_log_std": 0.0, "num_steps": 100, "kl_clip": 0.008}
+ACKTR_BODIES: dict[str, dict[str, Any]] = {"Hopper": ACKTR_BIPED, "Walker2d": ACKTR_BIPED, "Reacher": {"gamma": 0.95}}
 # Environments of all workers, steps of each; of a family, or a body's own.
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
 PPO_BODIES: dict[str, dict[str, Any]] = {
@@ -179,7 +182,10 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _acktr(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     by_observation = {"frame42": ACKTR_FRAME, "stack84": ACKTR_STACK}
-    values = ACKTR_PHYSICS if environment.family == "physics" else by_observation.get(environment.observation, ACKTR_VECTOR)
+    if environment.family == "physics":
+        values = ACKTR_PHYSICS | ACKTR_BODIES.get(_body(environment), {})
+    else:
+        values = by_observation.get(environment.observation, ACKTR_VECTOR)
     num_environments = ACKTR_ENVIRONMENTS.get(environment.family, 32)
     return values | {"envs_per_process": max(1, round(num_environments / _num_processes(typed)))}
 
