@@ -131,11 +131,19 @@ def test_physics_come_in_large_batches():
 
 
 @pytest.mark.parametrize(
-    ("env_name", "gamma"), [("HalfCheetah-v4", 0.99), ("Walker2d-v5", 0.995), ("Reacher-v2", 0.9), ("Swimmer-v4", 0.9999)]
+    ("algo", "env_name", "gamma"),
+    [
+        ("a3c", "HalfCheetah-v4", 0.99),
+        ("a3c", "Walker2d-v5", 0.995),
+        ("a3c", "Reacher-v2", 0.9),
+        ("a2c", "Swimmer-v4", 0.9999),
+        ("ppo", "Reacher-v4", 0.95),
+        ("acktr", "Hopper-v4", 0.995),
+    ],
 )
-def test_bodies_have_their_discounts(env_name, gamma):
-    assert parse(["--env-name", env_name]).config.gamma == gamma
-    assert parse(["--env-name", env_name, "--gamma", "0.8"]).config.gamma == 0.8
+def test_bodies_have_their_discounts(algo, env_name, gamma):
+    assert parse(["--env-name", env_name, "--algo", algo]).config.gamma == gamma
+    assert parse(["--env-name", env_name, "--algo", algo, "--gamma", "0.8"]).config.gamma == 0.8
 
 
 def test_classic_is_pytorch_a3cs_setting():
