@@ -119,7 +119,7 @@ ACKTR_PHYSICS: dict[str, Any] = {
     "value_kl_clip": 0.3,
 }
 # See `BIPED`; what their longer segments lose in updates, longer steps give back.
-ACKTR_BIPED: dict[str, Any] = {"gamma": 0.995, "initial_log_std": 0.0, "num_steps": 100, "kl_clip": 0.008}
+ACKTR_BIPED: dict[str, Any] = {"gamma": 0.995, "initial_log_std": 0.0, "num_steps": 100, "kl_clip": 0.02}
 ACKTR_BODIES: dict[str, dict[str, Any]] = {"Hopper": ACKTR_BIPED, "Walker2d": ACKTR_BIPED, "Reacher": {"gamma": 0.95}}
 # Environments of all workers, steps of each; of a family, or a body's own.
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
