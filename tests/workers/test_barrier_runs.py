@@ -14,12 +14,12 @@ from workers import checkpoint
 BANDIT = ("--env-name", "envs.toys:Bandit-v0", "--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1")
 HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
 SETTINGS = {
-    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
+    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "100000"),
     "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
     "acktr with an LSTM": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "8000"),
-        *("--envs-per-process", "4", "--recurrent", "lstm", "--fisher-steps", "60", "--kfac-factor-interval", "2"),
+        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2"),
+        *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm", "--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),

@@ -35,7 +35,7 @@ def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
 def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
     base = ("--env-name", "envs.toys:Aim-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
     # At the optimum the deviation goes to zero and gradients, which it divides, grow: only a decaying step size stays there.
-    learning = ("--lr", "3e-3", "--use-linear-lr-decay", "--entropy-coef", "0", "--num-env-steps", "120000")
+    learning = ("--lr", "3e-3", "--use-linear-lr-decay", "--entropy-coef", "0", "--num-env-steps", "250000")
     run = RunningMain(tmp_path / "run", *learning, *flags, base=base)
     assert run.finish(90) == 0, run.text
     assert run.status["eval_return_mean"] > 9.6
