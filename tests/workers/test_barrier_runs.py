@@ -19,7 +19,8 @@ SETTINGS = {
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
     "acktr with an LSTM": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2"),
-        *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm", "--fisher-steps", "60", "--kfac-factor-interval", "2"),
+        *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),
+        *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),
