@@ -21,7 +21,6 @@ class AdvantageActorCritic(ActorCriticLoss):
     in which nothing happens keep their small gradient.
     """
 
-    normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
 

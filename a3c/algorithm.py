@@ -36,6 +36,7 @@ class ActorCriticLoss:
     value_loss_coef: float  # c_v
     bounds_loss_coef: float = 0.0  # c_b
     auxiliary_loss_coef: float = 0.0  # c_a, of the network's auxiliary heads
+    normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch of all workers
 
     def total(
         self, model: ActorCritic, batch: Batch, *, policy: Tensor, policy_loss: Tensor, value_loss: Tensor, entropies: Tensor

@@ -29,10 +29,11 @@ class ProximalPolicyOptimization(ActorCriticLoss):
     num_mini_batch: int  # minibatches in a pass: of single steps, or of whole sequences if the network has a recurrent core
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
-        """Every minibatch of every pass; advantages are normalised over all steps of all workers."""
+        """Every minibatch of every pass."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
-        advantages = normalized(advantages, average)
+        if self.normalize_advantages:
+            advantages = normalized(advantages, average)
         if self.num_mini_batch > 1 and not segment.recurrent:
             segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
         for _ in range(self.num_epochs):

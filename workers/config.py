@@ -82,7 +82,7 @@ class Config:
     use_proper_time_limits: bool = flag(
         True, "take episodes that a time limit cut for unfinished (bootstrap them); with no-, for ended"
     )
-    normalize_advantages: bool = flag(False, "a3c, a2c, acktr: give advantages mean 0 and deviation 1, as ppo always does")
+    normalize_advantages: bool = flag(False, "give advantages mean 0 and deviation 1 over the batch of all workers")
     entropy_coef: float = flag(0.01, "weight of the entropy bonus", minimum=0.0)
     entropy_scale: str = flag(
         "constant",

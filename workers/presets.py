@@ -12,7 +12,7 @@ from workers.process import cores
 RECIPES: dict[str, dict[str, Any]] = {
     "a3c": {"exchange": "hogwild"},
     "a2c": {"exchange": "barrier"},
-    "ppo": {"exchange": "barrier"},
+    "ppo": {"exchange": "barrier", "normalize_advantages": True},
     "acktr": {"exchange": "barrier", "optimizer": "kfac", "lr": 0.25},
 }
 

@@ -99,6 +99,7 @@ def build_algorithm(config: Config) -> Algorithm:
     common: dict[str, Any] = {
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
+        "normalize_advantages": config.normalize_advantages,
         "entropy_coef": config.entropy_coef,
         "value_loss_coef": config.value_loss_coef,
         "bounds_loss_coef": config.bounds_loss_coef,
@@ -114,7 +115,6 @@ def build_algorithm(config: Config) -> Algorithm:
             target_kl=math.inf if config.target_kl is None else config.target_kl,
         )
     common |= {
-        "normalize_advantages": config.normalize_advantages,
         "entropy_scale": config.entropy_scale,
         "loss_reduction": config.loss_reduction,
     }

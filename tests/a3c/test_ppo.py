@@ -7,7 +7,14 @@ from a3c.ppo import ProximalPolicyOptimization
 from a3c.returns import generalized_advantages
 from tests.a3c.test_advantage_actor_critic import losses, make_model, make_segment
 
-SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3, "clip_param": 0.1}
+SETTINGS = {
+    "gamma": 0.9,
+    "gae_lambda": 0.8,
+    "normalize_advantages": True,
+    "entropy_coef": 0.02,
+    "value_loss_coef": 0.3,
+    "clip_param": 0.1,
+}
 
 
 def move(model: ActorCritic) -> None:
@@ -54,6 +61,14 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
     mine, reference = (torch.autograd.grad(x, parameters, materialize_grads=True) for x in (loss, plain))
     for a, b in zip(mine, reference, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_advantages_stay_as_they_are_unless_normalised():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    algorithm = ProximalPolicyOptimization(**SETTINGS | {"normalize_advantages": False}, num_epochs=1, num_mini_batch=1)
+    (batch,) = algorithm.batches(segment)
+    assert torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8))
 
 
 @pytest.mark.parametrize("recurrent", ["none", "lstm"])

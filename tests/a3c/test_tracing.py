@@ -13,7 +13,7 @@ from shared_optim.flat import FlatParameters
 from tests.a3c.test_advantage_actor_critic import make_segment
 
 SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3, "bounds_loss_coef": 0.1}
-PPO = {**SETTINGS, "clip_param": 0.1, "num_epochs": 3, "num_mini_batch": 4}
+PPO = {**SETTINGS, "clip_param": 0.1, "num_epochs": 3, "num_mini_batch": 4, "normalize_advantages": True}
 GAUSSIAN = {"initial_log_std": -0.3, "bounds": "clip", "state_dependent_std": False}
 
 
