@@ -118,9 +118,17 @@ ACKTR_PHYSICS: dict[str, Any] = {
     "kl_clip": 0.002,
     "value_kl_clip": 0.3,
 }
+# Where standing is all, only the few steps that recover from a bad start are still worth learning from. The advantages of a batch
+# without any are noise; normalised, it would be as large, and unlearn them.
+BALANCE: dict[str, Any] = {"normalize_advantages": False}
 # See `BIPED`; what their longer segments lose in updates, longer steps give back.
 ACKTR_BIPED: dict[str, Any] = {"gamma": 0.995, "initial_log_std": 0.0, "num_steps": 100, "kl_clip": 0.02}
-ACKTR_BODIES: dict[str, dict[str, Any]] = {"Hopper": ACKTR_BIPED, "Walker2d": ACKTR_BIPED, "Reacher": {"gamma": 0.95}}
+ACKTR_BODIES: dict[str, dict[str, Any]] = {
+    "Hopper": ACKTR_BIPED,
+    "Walker2d": ACKTR_BIPED,
+    "Reacher": {"gamma": 0.95},
+    "InvertedDoublePendulum": BALANCE,
+}
 # Environments of all workers, steps of each; of a family, or a body's own.
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
 PPO_BODIES: dict[str, dict[str, Any]] = {
@@ -129,6 +137,7 @@ PPO_BODIES: dict[str, dict[str, Any]] = {
     "Walker2d": {"initial_log_std": -0.5},
     "Swimmer": {"gamma": 0.9999, "gae_lambda": 1.0, "initial_log_std": 0.0},  # see `BODIES`
     "Reacher": {"gamma": 0.95},
+    "InvertedDoublePendulum": BALANCE,
 }
 
 
