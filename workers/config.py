@@ -151,6 +151,9 @@ class Config:
     log_dir: str = flag("runs", "folder of the run folders", group="records")
     run_dir: str | None = flag(None, "this run's folder; default: <log-dir>/<env>_<algo>_s<seed>_<time>")
     resume: str | None = flag(None, "go on with a run: its folder, or auto for the newest")
+    load: str | None = flag(
+        None, "begin a new run with the policy of another: its folder (the newest checkpoint), or a file such as its best.pt"
+    )
     save_dir: str = flag("./trained_models/", "also keep the newest policy as <save-dir>/<algo>/<env>.pt; empty: do not")
     save_interval: int = flag(100, "segments of each worker between two writes to --save-dir (at most one in 10 s)", minimum=1)
     log_interval: int = flag(10, "segments of each worker between two rows of metrics (at most one a second)", minimum=1)

@@ -5,7 +5,8 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from workers.config import Config, OtherVersion, saved_config
 from workers.flags import CommandLine, UsageError, parse
@@ -13,11 +14,17 @@ from workers.interrupts import Interrupts
 from workers.pool import PRELOADED, get_context
 from workers.process import cores, deaf_children
 
-FIXED_ON_RESUME = (
-    *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir"),
-    *("optimizer", "kfac_inverse", "kfac_cold_updates"),
+if TYPE_CHECKING:
+    from workers.recipes import Spaces
+
+NETWORK = (
     *("network", "recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation"),
     *("auxiliary_heads", "state_dependent_std", "squash_actions"),
+)
+FIXED_ON_RESUME = (
+    *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir", "load"),
+    *("optimizer", "kfac_inverse", "kfac_cold_updates"),
+    *NETWORK,
 )
 
 
@@ -69,6 +76,7 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     from workers.run import Run, look_at
 
     spaces = look_at(line.environment, config)
+    policy = None if state is not None or config.load is None else _policy_to_begin_with(config, spaces)
     from workers.console import Console
     from workers.folder_lock import hold
     from workers.records import Records
@@ -80,7 +88,9 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
         run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
     )
     context = get_context(config.start_method)
-    run = Run(config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state)
+    run = Run(
+        config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state, policy=policy
+    )
     lock = lock or hold(folder)
     write_json(folder.config, run.description() | {"origins": line.origins})
     with open(folder.command, "a") as file:
@@ -130,6 +140,31 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | 
             raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved.get(name)}; leave the flag out")
     checkpoint.set_aside_newer(path)
     return _with_cores(line), folder, lock, state, warnings
+
+
+def _policy_to_begin_with(config: Config, spaces: "Spaces") -> dict[str, Any]:
+    """What --load names. UsageError if it does not fit the environment or the network."""
+    from workers import checkpoint
+    from workers.run_folder import RunFolder
+    from workers.snapshot import saved_spaces
+
+    assert config.load is not None
+    path = Path(config.load).expanduser()
+    if path.is_file():
+        policy = checkpoint.load(path, require_digest=False)
+    else:
+        policy = checkpoint.latest(RunFolder.open(config.load, log_dir=config.log_dir).checkpoints)[1]
+    saved = saved_config(policy)
+    if saved_spaces(policy) != spaces:
+        raise UsageError(
+            f"the policy in {config.load!r} is one for {saved['env_name']}, which has other observations or actions than "
+            f"{config.env_name}; leave --load out"
+        )
+    differing = [name for name in NETWORK if saved.get(name) != getattr(config, name)]
+    if differing:
+        flags = ", ".join(f"--{name.replace('_', '-')} {saved.get(name)}" for name in differing)
+        raise UsageError(f"the policy in {config.load!r} has a network of its own, {flags}; say so, or leave --load out")
+    return policy
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -62,8 +62,9 @@ class Run:
         folder: RunFolder,
         context: BaseContext,
         state: dict[str, Any] | None,
+        policy: dict[str, Any] | None = None,
     ) -> None:
-        """ValueError if `state` holds a network of another size."""
+        """`state`: this run's own, to go on with; `policy`: another's, to begin with. ValueError if `state` has another size."""
         self.config, self.environment, self.spaces, self.folder = config, environment, spaces, folder
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)
@@ -98,6 +99,9 @@ class Run:
         self.worker_states: list[bytes] = []
         if state is not None:
             self._take_up(state)
+        elif policy is not None:
+            self.parameters.copy_(policy["parameters"])
+            self._load_scaling(policy)
 
     def _take_up(self, state: dict[str, Any]) -> None:
         for name, saved, mine in (
@@ -115,9 +119,7 @@ class Run:
             self.memory.progress.counters[:] = state["rows"]["counters"].numpy()
             self.memory.progress.column("heartbeat")[:] = 0  # of another boot's clock
         else:
-            for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
-                saved = state[name]
-                normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
+            self._load_scaling(state)
             for name in CARRIED_COUNTERS:
                 self.memory.progress.column(name)[0] = state["counters"].get(name, 0)
         self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
@@ -127,6 +129,12 @@ class Run:
         # An evaluation may have ended after the checkpoint; best.pt itself says how good it is.
         with contextlib.suppress(checkpoint.CheckpointError):
             self.best_mean = max(self.best_mean, checkpoint.load(self.folder.best)["mean"])
+
+    def _load_scaling(self, state: dict[str, Any]) -> None:
+        for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
+            if name in state:  # a best.pt has nothing to scale rewards with
+                saved = state[name]
+                normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
 
     def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
         """What each worker goes on with exactly; empty where as many workers and environments, or their states, are missing."""

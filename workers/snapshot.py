@@ -41,10 +41,15 @@ def normaliser_state(normaliser: SharedNormaliser) -> dict[str, Any]:
     return {"count": float(count), "mean": torch.tensor(mean), "m2": torch.tensor(m2)}
 
 
+def saved_spaces(state: dict[str, Any]) -> Spaces:
+    """What the policy of a snapshot observes and does."""
+    return Spaces(**{**state["spaces"], "choices": tuple(state["spaces"].get("choices", ()))})
+
+
 def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, ResolvedId]:
     """The network of a snapshot, ready to play, with its configuration and environment."""
     config = Config(**saved_config(state))
-    spaces = Spaces(**{**state["spaces"], "choices": tuple(state["spaces"].get("choices", ()))})
+    spaces = saved_spaces(state)
     model = build_model(config, spaces)
     FlatParameters(model).vector.copy_(state["parameters"])
     if spaces.normalised:

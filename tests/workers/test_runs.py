@@ -49,6 +49,22 @@ def test_several_choices_at_once_are_learned_to_the_optimum(tmp_path, kind):
     assert run.status["eval_return_mean"] == 5.0
 
 
+def test_a_new_run_begins_with_the_policy_of_another(tmp_path):
+    first = RunningMain(tmp_path / "first", "--lr", "3e-3", "--use-linear-lr-decay", "--num-env-steps", "60000")
+    assert first.finish() == 0, first.text
+    for name, load in (("newest", "first"), ("best", "first/best.pt")):
+        second = RunningMain(tmp_path / name, "--load", str(tmp_path / load), "--lr", "0", "--num-env-steps", "2000")
+        assert second.finish() == 0, second.text
+        assert second.status["steps"] < 10_000
+        assert second.status["eval_return_mean"] == 5.0
+    other = RunningMain(tmp_path / "other", "--load", str(tmp_path / "first"), "--hidden-size", "16")
+    assert other.finish() == 2
+    assert "has a network of its own, --hidden-size" in other.text
+    recall = ("--env-name", "envs.toys:Recall-v0", "--num-processes", "1")
+    assert RunningMain(tmp_path / "recall", "--load", str(tmp_path / "first"), base=recall).finish() == 2
+    assert not (tmp_path / "recall").exists()
+
+
 def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
     run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--eval-interval", "1", "--log-interval", "1")
     assert run.finish() == 0, run.text
