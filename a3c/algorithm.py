@@ -21,6 +21,7 @@ class Batch:
     advantages: Tensor  # [T, B]
     returns: Tensor  # [T, B]
     entropy_scale: float = 1.0  # what the entropy coefficient is multiplied by
+    groups: tuple[int, ...] = ()  # of parameters that learn, for an optimizer that has groups; none named: all
 
 
 @dataclass(frozen=True, kw_only=True)

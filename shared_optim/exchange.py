@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Protocol
@@ -46,6 +46,12 @@ class Exchange(Protocol):
         `samples` are for an optimizer that knows the curvature; behind a barrier only.
         """
 
+    def select(self, groups: Sequence[int]) -> None:
+        """Which groups of parameters move from here on, for an optimizer that has any; none named: all."""
+
+    def adapt(self, divergence: float, *, desired: float) -> None:
+        """Lets an optimizer that can choose its next step size by how far the policy went; everybody says the same."""
+
     def average(self, values: Tensor) -> Tensor:
         """Means [K] over the workers whose contributions act together, float64."""
 
@@ -75,6 +81,12 @@ class Hogwild:
         if math.isfinite(norm):
             self._optimizer.step(gradient, learning_rate=learning_rate)
         return norm
+
+    def select(self, groups: Sequence[int]) -> None:
+        """All move."""
+
+    def adapt(self, divergence: float, *, desired: float) -> None:
+        """No optimizer without a barrier does."""
 
     def average(self, values: Tensor) -> Tensor:
         """The values themselves: a contribution acts alone."""
@@ -174,6 +186,14 @@ class Barrier:
         norm = float(torch.linalg.vector_norm(self._norms))
         self._meet(lambda: self._step(norm, learning_rate, max_norm))
         return norm
+
+    def select(self, groups: Sequence[int]) -> None:
+        """Which groups of parameters move from here on; each worker says it."""
+        self._optimizer.select(groups)
+
+    def adapt(self, divergence: float, *, desired: float) -> None:
+        """Worker 0 chooses the next step size."""
+        self._meet(lambda: self._optimizer.adapt(divergence, desired=desired) if self._worker == 0 else None)
 
     def average(self, values: Tensor) -> Tensor:
         """Means [K] over all workers, float64, the same bits for each of them; one's own values where they are `lost`."""

@@ -27,12 +27,12 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class KFACSettings:
-    """Defaults are those of ACKTR for games (OpenAI's baselines)."""
+    """Of one trust region; the defaults are those of ACKTR for games (OpenAI's baselines)."""
 
     momentum: float = 0.9
     stat_decay: float = 0.99  # of the factors' running averages
     damping: float = 0.01  # λ
-    kl_clips: tuple[float, ...] = (0.001,)  # δ, how far one step may go in each trust region, by the quadratic approximation
+    kl_clip: float = 0.001  # δ, how far one step may go, by the quadratic approximation
     factor_interval: int = 1  # updates
     inverse_interval: int = 10  # updates
     cold_updates: int = 10  # by plain gradients, until the factors are worth something; their averages begin here
@@ -67,7 +67,7 @@ class KFACMemory:
             known=known,
             contributions=SharedTensor(num_workers, size, dtype=torch.float32, context=context),
             direction=SharedTensor(num_parameters, dtype=torch.float32, context=context),
-            gains=SharedTensor(num_workers, 1 + max(map_.group for map_ in maps), dtype=torch.float64, context=context),
+            gains=SharedTensor(num_workers, _num_groups(maps), dtype=torch.float64, context=context),
             failures=SharedTensor(num_workers, dtype=torch.int64, context=context),
         )
 
@@ -78,15 +78,21 @@ class KFACMemory:
 
 
 def kfac_statistics_size(maps: Sequence[LinearMap], num_parameters: int) -> int:
-    """Numbers that K-FAC remembers: A, G and what their inverses are made of, of each map; the velocity; the count of updates."""
-    return sum(2 * size * size + size for map_ in maps for size in (map_.columns, map_.rows)) + num_parameters + 1
+    """Numbers that K-FAC remembers.
+
+    A, G and what their inverses are made of, of each map; the velocity; of each trust region the count of updates and the
+    logarithm of what its step size is multiplied by.
+    """
+    factors = sum(2 * size * size + size for map_ in maps for size in (map_.columns, map_.rows))
+    return factors + num_parameters + 2 * _num_groups(maps)
 
 
 class SharedKFAC(SharedOptimizer):
     """A step against the natural gradient (A ⊗ G)⁻¹ ∇, in stages between which all workers meet.
 
     Everybody contributes; each averages its rows of every factor; the inverses are dealt to the workers; each multiplies its rows
-    of every map's gradient; the first one moves the parameters.
+    of every map's gradient; the first one moves the parameters. Groups of maps have a trust region, settings and a count of
+    updates of their own, and may move one at a time.
 
     A worker that dies inside a stage leaves it to its replacement, who does it again: some rows of a running average, or the
     parameters, may then have moved twice.
@@ -99,17 +105,22 @@ class SharedKFAC(SharedOptimizer):
         *,
         memory: KFACMemory,
         worker: int,
-        settings: KFACSettings,
+        settings: Sequence[KFACSettings],
     ) -> None:
-        """`parameters` [P]; `statistics` [`kfac_statistics_size`], zero at first."""
-        P, maps = parameters.numel(), memory.maps
+        """`parameters` [P]; `statistics` [`kfac_statistics_size`], zero at first; `settings` of each group of maps."""
+        P, maps, num_groups = parameters.numel(), memory.maps, _num_groups(memory.maps)
         assert statistics.shape == (kfac_statistics_size(maps, P),)
+        assert len(settings) == num_groups
         self._parameters, self._worker, self._settings = parameters, worker, settings
         self._maps, self._known = maps, memory.known
         self._num_workers = memory.contributions.tensor.shape[0]
         self._direction, self._gains = memory.direction.tensor, memory.gains.tensor
         self._failures = memory.failures.tensor
-        factors, self._velocity, self._num_updates = torch.split(statistics, [statistics.numel() - P - 1, P, 1])
+        sizes = [statistics.numel() - P - 2 * num_groups, P, num_groups, num_groups]
+        factors, self._velocity, self._num_updates, self._log_scales = torch.split(statistics, sizes)
+        self._moving: Sequence[int] = range(num_groups)
+        grouped = [(map_.group, piece) for map_ in maps for piece in map_.pieces] + [(0, part.piece) for part in memory.known]
+        self._pieces = [[piece for its_group, piece in grouped if its_group == group] for group in range(num_groups)]
         sizes = [size for map_ in maps for size in (map_.columns, map_.rows)]
         pieces = iter(torch.split(factors, [2 * size * size + size for size in sizes]))
         contributed = [contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)]
@@ -123,10 +134,14 @@ class SharedKFAC(SharedOptimizer):
             self._owners[i] = load.index(min(load))
             load[self._owners[i]] += maps[i].columns ** 3 + maps[i].rows ** 3
 
+    def select(self, groups: Sequence[int]) -> None:
+        """Which groups of maps contribute, and move, from here on; none named: all."""
+        self._moving = groups or range(len(self._settings))
+
     @property
     def wants_samples(self) -> bool:
-        """Whether this update renews the factors."""
-        return self._due(self._settings.factor_interval)
+        """Whether this update renews factors."""
+        return any(self._renews(group) for group in self._moving)
 
     def contribute(self, samples: Samples) -> None:
         """A ← L Σ a aᵀ / M and G ← Σ g gᵀ / M of M samples; or the samples, if there are fewer of them than columns or rows.
@@ -136,8 +151,9 @@ class SharedKFAC(SharedOptimizer):
         if not samples:
             return
         for map_, (A, G), (a, g) in zip(self._maps, self._factors, samples, strict=True):
-            A.contribute(self._worker, a, map_.locations / map_.num_samples)
-            G.contribute(self._worker, g, 1 / map_.num_samples)
+            if map_.group in self._moving and self._renews(map_.group):
+                A.contribute(self._worker, a, map_.locations / map_.num_samples)
+                G.contribute(self._worker, g, 1 / map_.num_samples)
 
     def stages(self, gradient: Tensor) -> tuple[Stage, ...]:
         """What all do between meetings, once everybody has contributed and `gradient` [P] is the mean of all."""
@@ -148,67 +164,82 @@ class SharedKFAC(SharedOptimizer):
 
         ν is that of the trust region, whose δ is about twice the divergence, as in OpenAI's baselines; the paper writes 2δ.
         """
-        momentum, kl_clips = self._settings.momentum, self._settings.kl_clips
-        self._velocity.mul_(momentum)
-        if self._cold:
-            self._velocity.add_(gradient, alpha=1 - momentum)
-        else:
-            # uᵀF u = uᵀ∇, by u = F⁻¹∇.
-            changes = (learning_rate**2 * self._gains.sum(0)).tolist()
-            scales = [_scale(change, most) for change, most in zip(changes, kl_clips, strict=True)]
-            pieces = [(piece, map_.group) for map_ in self._maps for piece in map_.pieces]
-            for piece, group in pieces + [(part.piece, 0) for part in self._known]:
-                self._velocity[piece].add_(self._direction[piece], alpha=(1 - momentum) * scales[group])
-        self._parameters.add_(self._velocity, alpha=-learning_rate)
-        self._num_updates.add_(1)
+        gains = self._gains.sum(0)
+        for group in self._moving:
+            settings = self._settings[group]
+            eta = learning_rate * math.exp(float(self._log_scales[group]))
+            if self._cold(group):
+                source, scale = gradient, 1.0
+            else:
+                # uᵀF u = uᵀ∇, by u = F⁻¹∇.
+                source, scale = self._direction, _scale(eta**2 * float(gains[group]), settings.kl_clip)
+            for piece in self._pieces[group]:
+                velocity = self._velocity[piece].mul_(settings.momentum)
+                velocity.add_(source[piece], alpha=(1 - settings.momentum) * scale)
+                self._parameters[piece].add_(velocity, alpha=-eta)
+            self._num_updates[group] += 1
 
-    @property
-    def _cold(self) -> bool:
-        return int(self._num_updates) < self._settings.cold_updates
+    def adapt(self, divergence: float, *, desired: float) -> None:
+        """Multiplies the first group's step size by 3/2 where a step went less than half as far as `desired`, or divides it.
 
-    def _due(self, interval: int) -> bool:
-        return int(self._num_updates) % interval == 0
+        It is divided beyond twice as far; a thousand times is the most, either way. After OpenAI's baselines.
+        """
+        if divergence > 2 * desired:
+            self._log_scales[0] -= math.log(1.5)
+        elif divergence < desired / 2:
+            self._log_scales[0] += math.log(1.5)
+        self._log_scales[0].clamp_(-math.log(1000), math.log(1000))
+
+    def _cold(self, group: int) -> bool:
+        return int(self._num_updates[group]) < self._settings[group].cold_updates
+
+    def _renews(self, group: int) -> bool:
+        return int(self._num_updates[group]) % self._settings[group].factor_interval == 0
 
     def _share(self, size: int) -> slice:
         return slice(size * self._worker // self._num_workers, size * (self._worker + 1) // self._num_workers)
 
     def _average(self) -> None:
-        settings, updates = self._settings, int(self._num_updates)
-        if not self.wants_samples:
-            return
-        seen = updates // settings.factor_interval
-        weight = 1 / (seen + 1) if updates < max(1, settings.cold_updates) else 1 - settings.stat_decay
-        for factors in self._factors:
+        for map_, factors in zip(self._maps, self._factors, strict=True):
+            if map_.group not in self._moving or not self._renews(map_.group):
+                continue
+            settings, updates = self._settings[map_.group], int(self._num_updates[map_.group])
+            seen = updates // settings.factor_interval
+            weight = 1 / (seen + 1) if updates < max(1, settings.cold_updates) else 1 - settings.stat_decay
             for factor in factors:
                 factor.average(self._share(factor.size), weight)
 
     def _invert(self) -> None:
-        updates = int(self._num_updates)
-        if self._cold:
-            return
-        due = (updates - self._settings.cold_updates) % self._settings.inverse_interval == 0
-        for i, (A, G) in enumerate(self._factors):
-            if self._owners[i] == self._worker and (due or not A.inverse[0].any()):
-                self._failures[self._worker] += not invert(A, G, self._settings.damping, self._settings.inverse)
+        for i, (map_, (A, G)) in enumerate(zip(self._maps, self._factors, strict=True)):
+            if map_.group not in self._moving or self._cold(map_.group) or self._owners[i] != self._worker:
+                continue
+            settings = self._settings[map_.group]
+            due = (int(self._num_updates[map_.group]) - settings.cold_updates) % settings.inverse_interval == 0
+            if due or not A.inverse[0].any():
+                self._failures[self._worker] += not invert(A, G, settings.damping, settings.inverse)
 
     def _precondition(self, gradient: Tensor) -> None:
-        if self._cold:
-            return
-        gains = [0.0] * self._gains.shape[1]
+        gains = [0.0] * len(self._settings)
         for map_, (A, G) in zip(self._maps, self._factors, strict=True):
-            rows, V = self._share(map_.rows), map_.matrix(gradient)
-            if self._settings.inverse == "eigh":
-                direction = by_eigenvectors(V, A, G, self._settings.damping, rows)
+            if map_.group not in self._moving or self._cold(map_.group):
+                continue
+            rows, V, settings = self._share(map_.rows), map_.matrix(gradient), self._settings[map_.group]
+            if settings.inverse == "eigh":
+                direction = by_eigenvectors(V, A, G, settings.damping, rows)
             else:
                 direction = (G.inverse[rows] @ V) @ A.inverse
             map_.write(self._direction, direction, rows)
             gains[map_.group] += float((direction.double() * V[rows]).sum())
-        if self._worker == 0:
+        if self._worker == 0 and 0 in self._moving:
             for part in self._known:
                 own = gradient[part.piece]
-                self._direction[part.piece] = own / (part.fisher + self._settings.damping)
+                self._direction[part.piece] = own / (part.fisher + self._settings[0].damping)
                 gains[0] += float(self._direction[part.piece].double() @ own.double())
         self._gains[self._worker] = torch.tensor(gains)
+
+
+def _num_groups(maps: Sequence[LinearMap]) -> int:
+    return 1 + max(map_.group for map_ in maps)
 
 
 def _scale(change: float, most: float) -> float:

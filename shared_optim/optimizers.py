@@ -21,6 +21,12 @@ class SharedOptimizer:
         """Moves the parameters by one gradient [P]."""
         raise NotImplementedError
 
+    def select(self, groups: Sequence[int]) -> None:
+        """Which groups of parameters move from here on; here there is one."""
+
+    def adapt(self, divergence: float, *, desired: float) -> None:
+        """Chooses the next step size by how far the last step went; nothing here."""
+
     @property
     def wants_samples(self) -> bool:
         """Whether `contribute` has a use for samples now; all workers' optimizers say the same between two meetings."""

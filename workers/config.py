@@ -33,8 +33,9 @@ class Config:
     )
     preset: str = flag(
         "auto",
-        "auto: what works best here for the environment's family; classic: pytorch-a3c's settings; none: the plain defaults",
-        choices=("auto", "classic", "none"),
+        "auto: what works best here for the environment's family; classic: pytorch-a3c's settings; "
+        "authors: ACKTR's authors' for bodies; none: the plain defaults",
+        choices=("auto", "classic", "authors", "none"),
     )
     num_processes: int = flag(4, "training workers; 0 means one a core", aliases=("--workers",), minimum=0)
     envs_per_process: int = flag(1, "environments that each worker steps together", minimum=1)
@@ -124,6 +125,16 @@ class Config:
     )
     value_kl_clip: float | None = flag(
         None, "kfac: the same for the critic's own layers; without it they share the policy's", minimum=0.0
+    )
+    value_updates: int = flag(
+        0, "acktr: steps of the critic alone on each batch, before the policy's; 0: one step of both", minimum=0
+    )
+    value_lr: float | None = flag(None, "acktr: the step size of those; default: --lr", minimum=0.0)
+    value_damping: float | None = flag(None, "kfac: --damping of the critic's own layers; default: the same", minimum=1e-12)
+    value_stat_decay: float | None = flag(None, "kfac: the same of --stat-decay", minimum=0.0, maximum=0.999999)
+    value_cold_updates: int | None = flag(None, "kfac: the same of --kfac-cold-updates", minimum=0)
+    desired_kl: float | None = flag(
+        None, "acktr: adapt the step size until a step moves the policy this far, in nats on its batch", minimum=1e-12
     )
     damping: float = flag(0.01, "kfac: what is added to the curvature's eigenvalues", minimum=1e-12)
     stat_decay: float = flag(0.99, "kfac: decay of the factors' running averages", minimum=0.0, maximum=0.999999)

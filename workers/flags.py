@@ -137,6 +137,8 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         env_modules=named["env_module"],
     )
     if resumed is None:
+        if named["preset"] == "authors" and (named["algo"] != "acktr" or environment.family != "physics"):
+            raise UsageError("--preset authors is for --algo acktr and bodies such as HalfCheetah-v4; leave it out")
         origin = "preset"
         below = preset(name=named["preset"], algo=named["algo"], environment=environment, typed=typed)
     else:

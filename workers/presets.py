@@ -129,6 +129,15 @@ ACKTR_BODIES: dict[str, dict[str, Any]] = {
     "Reacher": {"gamma": 0.95},
     "InvertedDoublePendulum": BALANCE,
 }
+# As OpenAI's baselines had ACKTR for bodies in 2017, see DESIGN.md for what is left out.
+ACKTR_AUTHORS: dict[str, Any] = {
+    **{"activation": "tanh", "hidden_size": 64, "initial_log_std": 0.0},
+    **{"gae_lambda": 0.97, "normalize_advantages": True, "entropy_coef": 0.0},
+    **{"lr": 0.03, "desired_kl": 0.002, "kl_clip": 0.01, "kfac_cold_updates": 1, "kfac_inverse_interval": 2},
+    **{"value_updates": 25, "value_lr": 1e-3, "value_kl_clip": 0.3, "value_damping": 0.1},
+    **{"value_stat_decay": 0.95, "value_cold_updates": 50},
+}
+ACKTR_AUTHORS_STEPS = 2500  # of all environments in a batch
 # Environments of all workers, steps of each; of a family, or a body's own.
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
 PPO_BODIES: dict[str, dict[str, Any]] = {
@@ -152,6 +161,9 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
         return recipe
     if name == "classic":
         return CLASSIC | recipe
+    if name == "authors":
+        per_worker = ACKTR_AUTHORS_STEPS / _num_processes(typed) / typed.get("envs_per_process", Config.envs_per_process)
+        return recipe | ACKTR_AUTHORS | {"num_steps": math.ceil(per_worker)}
     of = {"ppo": _ppo, "acktr": _acktr}.get(algo, _actor_critic)
     return recipe | of(environment, {**recipe, **typed})
 

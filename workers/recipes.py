@@ -1,5 +1,6 @@
 """Recipes: a row names an algorithm, a shared optimizer and an exchange; here the configuration stops."""
 
+import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a3c.acktr import NaturalActorCritic
+from a3c.acktr import CRITIC, POLICY, NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.algorithm import Algorithm, Batch
 from a3c.auxiliary import AuxiliaryHead
@@ -120,7 +121,12 @@ def build_algorithm(config: Config) -> Algorithm:
     }
     if config.algo == "acktr":
         num_fisher_steps = math.ceil(config.fisher_steps / config.num_processes)
-        return NaturalActorCritic(**common, value_fisher_coef=config.value_fisher_coef, num_fisher_steps=num_fisher_steps)
+        return NaturalActorCritic(
+            **common,
+            value_fisher_coef=config.value_fisher_coef,
+            num_fisher_steps=num_fisher_steps,
+            num_value_updates=config.value_updates,
+        )
     return AdvantageActorCritic(**common)
 
 
@@ -142,7 +148,7 @@ def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContex
                 bias=parameters.start(bias),
                 rows=g.shape[1],
                 inputs=a.shape[1] - 1,
-                group=int(weight in critics and config.value_kl_clip is not None),
+                group=CRITIC if weight in critics and _critic_apart(config) else POLICY,
                 num_samples=len(a),
                 locations=locations,
             )
@@ -216,17 +222,29 @@ def build_exchange(
     )
 
 
-def _kfac_settings(config: Config) -> KFACSettings:
-    return KFACSettings(
+def _critic_apart(config: Config) -> bool:
+    return config.value_kl_clip is not None or config.value_updates > 0
+
+
+def _kfac_settings(config: Config) -> list[KFACSettings]:
+    policy = KFACSettings(
         momentum=config.momentum,
         stat_decay=config.stat_decay,
         damping=config.damping,
-        kl_clips=(config.kl_clip,) if config.value_kl_clip is None else (config.kl_clip, config.value_kl_clip),
+        kl_clip=config.kl_clip,
         factor_interval=config.kfac_factor_interval,
         inverse_interval=config.kfac_inverse_interval,
         cold_updates=config.kfac_cold_updates,
         inverse=config.kfac_inverse,
     )
+    own: dict[str, Any] = {
+        "kl_clip": config.value_kl_clip,
+        "damping": config.value_damping,
+        "stat_decay": config.value_stat_decay,
+        "cold_updates": config.value_cold_updates,
+    }
+    critic = dataclasses.replace(policy, **{name: value for name, value in own.items() if value is not None})
+    return [policy, critic] if _critic_apart(config) else [policy]
 
 
 def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> SharedOptimizer:

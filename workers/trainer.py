@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a3c.acktr import NaturalActorCritic
+from a3c.acktr import CRITIC, NaturalActorCritic
 from a3c.algorithm import Batch
 from a3c.segment import Segment
 from a3c.tracing import Program, TracedGradient
@@ -124,11 +124,15 @@ class Trainer:
                 self._scale_rewards(segment)
             all_finite = True
             for batch in self._algorithm.batches(segment, self._exchange.average):
+                self._exchange.select(batch.groups)
                 gradient, statistics, samples = self._differentiate(batch)
                 if self._algorithm.ends(statistics, self._exchange.average):
                     break
-                all_finite &= self._push(gradient, statistics, samples)
+                critic_only = batch.groups == (CRITIC,)
+                all_finite &= self._push(gradient, statistics, samples, critic_only=critic_only)
                 self._pull()
+                if not critic_only:
+                    self._adapt_step_size(batch)
             self._judge(all_finite)
             self._observe(segment.observations)
             self._row.add("segments", 1)
@@ -184,12 +188,18 @@ class Trainer:
             samples = self._algorithm.capture(self._model, batch.steps).samples
         return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
-    def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = ()) -> bool:
+    def _adapt_step_size(self, batch: Batch) -> None:
+        desired = self._config.desired_kl
+        if desired is not None and isinstance(self._algorithm, NaturalActorCritic):
+            divergence = self._exchange.average(self._algorithm.divergence(self._model, batch.steps))
+            self._exchange.adapt(float(divergence), desired=desired)
+
+    def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = (), *, critic_only: bool = False) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
         self._beat()
         asynchronous, repeated = self._exchange.asynchronous, self._exchange.catching_up
         policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
-        learning_rate, began = self._learning_rate(), time.perf_counter()
+        learning_rate, began = self._learning_rate(critic_only=critic_only), time.perf_counter()
         max_norm = self._config.max_grad_norm
         norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=samples)
         counts = int(asynchronous or self._worker == 0)
@@ -208,10 +218,12 @@ class Trainer:
         if self._bad_segments >= MAX_BAD_SEGMENTS:
             raise FloatingPointError(f"gradients of {MAX_BAD_SEGMENTS} segments in a row were not finite")
 
-    def _learning_rate(self) -> float:
-        if not self._config.use_linear_lr_decay:
-            return self._config.lr
-        return self._config.lr * max(0.0, 1 - self._steps / self._config.num_env_steps)
+    def _learning_rate(self, *, critic_only: bool = False) -> float:
+        config = self._config
+        lr = config.value_lr if critic_only and config.value_lr is not None else config.lr
+        if not config.use_linear_lr_decay:
+            return lr
+        return lr * max(0.0, 1 - self._steps / self._config.num_env_steps)
 
     def _scale_rewards(self, segment: Segment) -> None:
         self._reward_scale.update(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())

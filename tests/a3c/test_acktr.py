@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from a3c.acktr import NaturalActorCritic
+from a3c.acktr import CRITIC, POLICY, NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
 from a3c.heads import Categorical, DiagonalGaussian
 from a3c.model import ActorCritic
@@ -71,3 +71,27 @@ def test_the_loss_is_the_advantage_actor_critics():
         (batch,) = algorithm.batches(segment)
         losses.append(algorithm.loss(model, batch))
     assert losses[0] == losses[1]
+
+
+def test_the_critic_moves_as_often_as_asked_before_the_policy():
+    model = make_model()
+    segment = make_segment(model, 9, 2)
+    batches = [*NaturalActorCritic(**SETTINGS, num_value_updates=3).batches(segment)]
+    assert [batch.groups for batch in batches] == 3 * [(CRITIC,)] + [(POLICY,)]
+    assert all(torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8)) for batch in batches)
+
+
+def test_the_divergence_is_that_of_the_policy_that_acted_from_the_present_one():
+    torch.manual_seed(0)
+    head = DiagonalGaussian(2, initial_log_std=0.3, state_dependent_std=False, bounds="clip")
+    model = ActorCritic(observation_shape=(4,), head=head, activation="tanh", hidden_size=8)
+    segment = make_segment(model, 200, 40)
+    algorithm = NaturalActorCritic(**SETTINGS)
+    assert float(algorithm.divergence(model, segment)) == pytest.approx(0.0, abs=1e-6)
+    before = torch.distributions.Normal(model.unroll(segment)[0].detach(), head.log_std.detach().exp().clone())
+    with torch.no_grad():
+        model.actor.weight.add_(0.02 * torch.randn_like(model.actor.weight))
+        head.log_std.add_(0.03)
+    after = torch.distributions.Normal(model.unroll(segment)[0].detach(), head.log_std.detach().exp())
+    expected = torch.distributions.kl_divergence(before, after).sum(-1).mean()
+    torch.testing.assert_close(algorithm.divergence(model, segment), expected.unsqueeze(0), rtol=0.1, atol=0)

@@ -1,5 +1,6 @@
 """K-FAC against dense matrices, one big batch, and decompositions that fail."""
 
+import dataclasses
 import math
 import multiprocessing
 import threading
@@ -35,11 +36,12 @@ def make_samples(num_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
 class Team:
     """W workers at one barrier, each a thread, whose optimizer is K-FAC."""
 
-    def __init__(self, maps, num_workers: int = 1, *, known=(), settings: KFACSettings, size: int = SIZE) -> None:
+    def __init__(self, maps, num_workers: int = 1, *, known=(), settings, size: int = SIZE) -> None:
         context = multiprocessing.get_context("spawn")
         options = {"num_workers": num_workers, "num_parameters": size, "context": context}
         self.kfac = KFACMemory.create(maps, known, **options)
         self.barrier = BarrierMemory.create(num_workers, size, context=context)
+        settings = settings if isinstance(settings, list) else [settings]
         self.parameters, self.statistics = torch.zeros(size), torch.zeros(kfac_statistics_size(maps, size))
         self.workers = [
             Barrier(
@@ -78,7 +80,7 @@ def vec(map_: LinearMap, vector: torch.Tensor) -> torch.Tensor:
 def test_on_one_linear_map_the_step_is_the_natural_gradients(inverse, num_samples):
     torch.manual_seed(0)
     map_, damping = one_map(num_samples), 0.05
-    team = Team([map_], settings=KFACSettings(**WARM, damping=damping, kl_clips=(math.inf,), inverse=inverse))
+    team = Team([map_], settings=KFACSettings(**WARM, damping=damping, kl_clip=math.inf, inverse=inverse))
     a, g = make_samples(num_samples)
     gradient = torch.randn(SIZE)
     team.push([gradient], [[(a, g)]], learning_rate=0.5)
@@ -99,7 +101,7 @@ def test_without_damping_the_step_undoes_the_curvature_of_a_gaussians_mean():
     a, _ = make_samples(200)
     targets = a @ torch.randn(INPUTS + 1, ROWS)
     map_ = one_map(200)
-    team = Team([map_], settings=KFACSettings(**WARM, damping=1e-12, kl_clips=(math.inf,)))
+    team = Team([map_], settings=KFACSettings(**WARM, damping=1e-12, kl_clip=math.inf))
     g = math.sqrt(200) * torch.linalg.qr(torch.randn(200, ROWS)).Q  # G = I, as noise of deviation 1 has it on average
     gradient = torch.empty(SIZE)
     map_.write(gradient, (a @ map_.matrix(team.parameters).t() - targets).t() @ a / 200, slice(None))
@@ -111,8 +113,8 @@ def test_each_trust_region_is_kept_and_momentum_runs_on():
     torch.manual_seed(0)
     maps = [one_map(50), one_map(50, group=1, start=SIZE)]
     known = [Known(slice(2 * SIZE, 2 * SIZE + 2), 2.0)]
-    settings = KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.5, kl_clips=(1e-4, 1e9), damping=0.1)
-    team = Team(maps, known=known, settings=settings, size=2 * SIZE + 2)
+    settings = KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.5, kl_clip=1e-4, damping=0.1)
+    team = Team(maps, known=known, settings=[settings, dataclasses.replace(settings, kl_clip=1e9)], size=2 * SIZE + 2)
     samples = [[make_samples(50), make_samples(50)]]
     gradient = torch.randn(2 * SIZE + 2)
     team.push([gradient], samples, learning_rate=0.1)
@@ -129,10 +131,51 @@ def test_each_trust_region_is_kept_and_momentum_runs_on():
     torch.testing.assert_close(team.parameters, 1.5 * first)
 
 
+def test_groups_move_alone_each_with_settings_and_a_count_of_its_own():
+    torch.manual_seed(0)
+    maps = [one_map(50), one_map(50, group=1, start=SIZE)]
+    policy = KFACSettings(**WARM, kl_clip=math.inf, damping=0.1)
+    critic = dataclasses.replace(policy, cold_updates=2, damping=1.0)
+    both = Team(maps, settings=[policy, critic], size=2 * SIZE)
+    samples, gradient = [[make_samples(50), make_samples(50)]], torch.randn(2 * SIZE)
+    for _ in range(3):  # two of them cold
+        both.workers[0].select((1,))
+        both.push([gradient], samples, learning_rate=0.1)
+    assert not both.parameters[:SIZE].any()
+    alone = Team([one_map(50)], settings=dataclasses.replace(critic))
+    for _ in range(3):
+        alone.push([gradient[SIZE:]], [samples[0][1:]], learning_rate=0.1)
+    torch.testing.assert_close(both.parameters[SIZE:], alone.parameters)
+
+    moved = both.parameters.clone()
+    both.workers[0].select((0,))
+    both.push([gradient], samples, learning_rate=0.1)
+    alone = Team([one_map(50)], settings=policy)
+    alone.push([gradient[:SIZE]], [samples[0][:1]], learning_rate=0.1)
+    torch.testing.assert_close(both.parameters, torch.cat((alone.parameters, moved[SIZE:])))
+
+
+def test_the_step_size_follows_the_divergence():
+    torch.manual_seed(0)
+    team = Team([one_map(50)], settings=KFACSettings(cold_updates=99, momentum=0.0))
+    (worker,), sizes = team.workers, []
+    for divergence in (0.0, 0.011, 0.02, 0.039, 0.041, 0.041):
+        before = team.parameters.clone()
+        team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=0.1)
+        sizes.append(float((before - team.parameters)[0]))
+        worker.adapt(divergence, desired=0.02)
+    assert sizes == pytest.approx([0.1, 0.15, 0.15, 0.15, 0.15, 0.1], rel=1e-4)
+    for _ in range(100):
+        worker.adapt(1.0, desired=0.02)
+    before = team.parameters.clone()
+    team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=1.0)
+    assert float((before - team.parameters)[0]) == pytest.approx(1e-3, rel=1e-2)
+
+
 @pytest.mark.parametrize("num_samples", [2, 30])
 def test_workers_equal_one_with_all_their_samples(num_samples):
     torch.manual_seed(0)
-    settings = KFACSettings(cold_updates=2, inverse_interval=2, stat_decay=0.6, kl_clips=(0.01,))
+    settings = KFACSettings(cold_updates=2, inverse_interval=2, stat_decay=0.6, kl_clip=0.01)
     alone = Team([one_map(3 * num_samples)], settings=settings)
     team = Team([one_map(num_samples)], 3, settings=settings)
     for _ in range(7):
@@ -155,7 +198,7 @@ def test_while_cold_steps_are_plain_and_cut_to_the_longest_gradient():
 @pytest.mark.parametrize("inverse", ["cholesky", "eigh"])
 def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(inverse, monkeypatch):
     torch.manual_seed(0)
-    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clips=(0.01,), inverse=inverse))
+    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clip=0.01, inverse=inverse))
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
     optimizer = team.workers[0]._optimizer
     good = optimizer._factors[0][0].inverse.clone()
@@ -186,7 +229,7 @@ def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(i
 
 def test_samples_that_are_not_finite_leave_the_factors_as_they_are():
     torch.manual_seed(0)
-    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clips=(0.01,)))
+    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clip=0.01))
     for broken in (False, True, False):
         a, g = make_samples(20)
         a[3, 1] = torch.nan if broken else a[3, 1]
@@ -208,7 +251,7 @@ def test_a_convolution_counts_every_location_of_a_case():
 def test_a_step_against_the_curvature_is_not_made():
     """As a broken inverse could ask for."""
     torch.manual_seed(0)
-    team = Team([one_map(20)], settings=KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.0, kl_clips=(0.01,)))
+    team = Team([one_map(20)], settings=KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.0, kl_clip=0.01))
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
     before = team.parameters.clone()
     assert before.any()
@@ -219,7 +262,7 @@ def test_a_step_against_the_curvature_is_not_made():
 
 def test_without_an_inverse_there_is_one_at_the_next_update_and_factors_come_as_often_as_asked():
     torch.manual_seed(0)
-    settings = KFACSettings(cold_updates=0, inverse_interval=100, factor_interval=2, momentum=0.0, kl_clips=(0.01,))
+    settings = KFACSettings(cold_updates=0, inverse_interval=100, factor_interval=2, momentum=0.0, kl_clip=0.01)
     team = Team([one_map(20)], settings=settings)
     wanted = []
     for _ in range(4):

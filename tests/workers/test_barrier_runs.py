@@ -17,6 +17,10 @@ SETTINGS = {
     "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "100000"),
     "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
+    "acktr as its authors": (
+        *(*HOPPER, "--algo", "acktr", "--preset", "authors", "--num-processes", "2"),
+        *("--num-steps", "250", "--value-updates", "3", "--num-env-steps", "30000"),
+    ),
     "acktr with an LSTM": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2"),
         *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),

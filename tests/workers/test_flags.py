@@ -54,6 +54,11 @@ def test_every_flag_changes_its_field(name):
         (["--algo", "acktr", "--network", "impala"], "leave that out"),
         (["--algo", "acktr", "--auxiliary-heads", "a:b"], "does not see those of --auxiliary-heads"),
         (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
+        (["--preset", "authors", "--env-name", "HalfCheetah-v4"], "--preset authors is for --algo acktr and bodies"),
+        (
+            ["--preset", "authors", "--algo", "acktr", "--env-name", "CartPole-v1"],
+            "--preset authors is for --algo acktr and bodies",
+        ),
         (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
     ],
 )
