@@ -1,18 +1,14 @@
 """Actor-critic using Kronecker-factored trust region (Wu et al. 2017): A2C, and what its Fisher matrix is made of."""
 
-import dataclasses
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.algorithm import Batch
 from a3c.capture import Capture
 from a3c.model import ActorCritic
-from a3c.returns import Average, alone
 from a3c.segment import Segment
 
 POLICY, CRITIC = 0, 1  # groups of parameters with a trust region each
@@ -37,24 +33,13 @@ class NaturalActorCritic(AdvantageActorCritic):
 
     value_fisher_coef: float = 1.0  # weight of the values in the curvature
     num_fisher_steps: int = 0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
-    num_value_updates: int = 0  # of the critic alone, before the policy moves alone; 0: one step of both
-
-    def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
-        """The whole segment, for the critic as often as asked; values and advantages are those of before."""
-        for batch in super().batches(segment, average):
-            if not self.num_value_updates:
-                yield batch
-                continue
-            for _ in range(self.num_value_updates):
-                yield dataclasses.replace(batch, groups=(CRITIC,))
-            yield dataclasses.replace(batch, groups=(POLICY,))
 
     def divergence(self, model: ActorCritic, segment: Segment) -> Tensor:
         """An estimate of KL(acted || now), [1]; Schulman's, http://joschu.net/blog/kl-approx.html."""
         with torch.no_grad():
             policy, _ = model.unroll(segment)
             log_ratio = model.head.log_prob_and_entropy(policy, segment.actions)[0] - segment.log_probs
-            return (log_ratio.exp() - 1 - log_ratio).mean().unsqueeze(0)
+            return (log_ratio.expm1() - log_ratio).mean().unsqueeze(0)
 
     def capture(self, model: ActorCritic, segment: Segment) -> Captured:
         """Inputs of each linear map, and gradients of the sampled log-likelihood by its outputs.

@@ -23,9 +23,10 @@ class AdvantageActorCritic(ActorCriticLoss):
 
     entropy_scale: str = "constant"  # or "advantage"
     loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
+    turns: tuple[tuple[int, ...], ...] = ((),)  # the groups of parameters that learn, one turn after another, see `Batch`
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
-        """The whole segment, once."""
+        """The whole segment, once a turn; values and advantages are those of before the first."""
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         if self.normalize_advantages:
@@ -33,7 +34,8 @@ class AdvantageActorCritic(ActorCriticLoss):
         scale = 1.0
         if self.entropy_scale == "advantage":
             scale = math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))
-        yield Batch(steps=segment, advantages=advantages, returns=returns, entropy_scale=scale)
+        for groups in self.turns:
+            yield Batch(steps=segment, advantages=advantages, returns=returns, entropy_scale=scale, groups=groups)
 
     def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
         """The segment's loss and what it is made of."""
@@ -50,5 +52,5 @@ class AdvantageActorCritic(ActorCriticLoss):
         return loss, statistics
 
     def ends(self, statistics: dict[str, float], average: Average = alone) -> bool:
-        """Never: there is one batch."""
+        """Never."""
         return False

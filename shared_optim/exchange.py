@@ -50,7 +50,7 @@ class Exchange(Protocol):
         """Which groups of parameters move from here on, for an optimizer that has any; none named: all."""
 
     def adapt(self, divergence: float, *, desired: float) -> None:
-        """Lets an optimizer that can choose its next step size by how far the policy went; everybody says the same."""
+        """Lets an optimizer that can choose its next step size by how far the last one went; everybody says the same."""
 
     def average(self, values: Tensor) -> Tensor:
         """Means [K] over the workers whose contributions act together, float64."""

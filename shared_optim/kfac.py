@@ -129,8 +129,9 @@ class SharedKFAC(SharedOptimizer):
             tuple(Factor(map_, size, next(pieces), next(rows)) for size in (map_.columns, map_.rows)) for map_ in maps
         ]
         # The dearest inversions first, each to whoever has the least to do.
-        self._owners, load = {}, [0] * self._num_workers
+        self._owners, loads = {}, [[0] * self._num_workers for _ in range(num_groups)]
         for i in sorted(range(len(maps)), key=lambda i: -(maps[i].columns ** 3 + maps[i].rows ** 3)):
+            load = loads[maps[i].group]
             self._owners[i] = load.index(min(load))
             load[self._owners[i]] += maps[i].columns ** 3 + maps[i].rows ** 3
 
@@ -182,8 +183,11 @@ class SharedKFAC(SharedOptimizer):
     def adapt(self, divergence: float, *, desired: float) -> None:
         """Multiplies the first group's step size by 3/2 where a step went less than half as far as `desired`, or divides it.
 
-        It is divided beyond twice as far; a thousand times is the most, either way. After OpenAI's baselines.
+        It is divided beyond twice as far, as in OpenAI's baselines; here a thousand times is the most, either way. Cold steps and
+        a divergence that is not a number say nothing.
         """
+        if int(self._num_updates[0]) <= self._settings[0].cold_updates:
+            return
         if divergence > 2 * desired:
             self._log_scales[0] -= math.log(1.5)
         elif divergence < desired / 2:

@@ -124,15 +124,17 @@ class Config:
         0.001, "kfac: how far one step may go, as twice the divergence in nats of the policies before and after", minimum=0.0
     )
     value_kl_clip: float | None = flag(
-        None, "kfac: the same for the critic's own layers; without it they share the policy's", minimum=0.0
+        None, "kfac: the same for the critic's own layers; without it, and --value-updates, they share the policy's", minimum=0.0
     )
     value_updates: int = flag(
         0, "acktr: steps of the critic alone on each batch, before the policy's; 0: one step of both", minimum=0
     )
     value_lr: float | None = flag(None, "acktr: the step size of those; default: --lr", minimum=0.0)
     value_damping: float | None = flag(None, "kfac: --damping of the critic's own layers; default: the same", minimum=1e-12)
-    value_stat_decay: float | None = flag(None, "kfac: the same of --stat-decay", minimum=0.0, maximum=0.999999)
-    value_cold_updates: int | None = flag(None, "kfac: the same of --kfac-cold-updates", minimum=0)
+    value_stat_decay: float | None = flag(
+        None, "kfac: --stat-decay of the critic's; default: the same", minimum=0.0, maximum=0.999999
+    )
+    value_cold_updates: int | None = flag(None, "kfac: --kfac-cold-updates of the critic's; default: the same", minimum=0)
     desired_kl: float | None = flag(
         None, "acktr: adapt the step size until a step moves the policy this far, in nats on its batch", minimum=1e-12
     )
@@ -163,7 +165,9 @@ class Config:
     run_dir: str | None = flag(None, "this run's folder; default: <log-dir>/<env>_<algo>_s<seed>_<time>")
     resume: str | None = flag(None, "go on with a run: its folder, or auto for the newest")
     load: str | None = flag(
-        None, "begin a new run with the policy of another: its folder (the newest checkpoint), or a file such as its best.pt"
+        None,
+        "begin a new run with the policy of another: its folder (the newest checkpoint), or a file such as its best.pt; "
+        "with it go its deviation, and how observations and, from a folder, rewards are scaled",
     )
     save_dir: str = flag("./trained_models/", "also keep the newest policy as <save-dir>/<algo>/<env>.pt; empty: do not")
     save_interval: int = flag(100, "segments of each worker between two writes to --save-dir (at most one in 10 s)", minimum=1)
@@ -188,6 +192,8 @@ class OtherVersion(Exception):
 def saved_config(state: dict[str, Any]) -> dict[str, Any]:
     """The fields of a checkpoint's configuration. OtherVersion."""
     saved: dict[str, Any] = state["config"]
+    if saved.get("algo") == "ppo" and "load" not in saved:  # of a time when PPO did so whatever the flag said
+        saved = saved | {"normalize_advantages": True}
     unknown = {*saved} - {field.name for field in fields(Config)}
     if unknown:
         raise OtherVersion(

@@ -155,6 +155,12 @@ def _check_kfac(config: Config) -> None:
         raise UsageError(
             f"--algo {config.algo} does not go with --optimizer {config.optimizer}: acktr's is kfac, and kfac is acktr's"
         )
+    if config.algo == "acktr" and not config.value_updates:
+        together = config.value_kl_clip is None
+        for name in ("value_lr", "value_damping", "value_stat_decay", "value_cold_updates"):
+            if getattr(config, name) is not None and (together or name == "value_lr"):
+                what = "--value-updates" if name == "value_lr" else "--value-kl-clip or --value-updates"
+                raise UsageError(f"--{name.replace('_', '-')} needs {what}")
     if config.algo == "acktr" and (config.network == "impala" or config.auxiliary_heads):
         which = "--network impala" if config.network == "impala" else "--auxiliary-heads"
         raise UsageError(f"--algo acktr must see all layers of a network, and does not see those of {which}; leave that out")

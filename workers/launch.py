@@ -23,7 +23,7 @@ NETWORK = (
 )
 FIXED_ON_RESUME = (
     *("env_name", "algo", "preset", "obs_mode", "env_kwargs", "run_dir", "load"),
-    *("optimizer", "kfac_inverse", "kfac_cold_updates"),
+    *("optimizer", "kfac_inverse", "kfac_cold_updates", "value_cold_updates"),
     *NETWORK,
 )
 
@@ -76,7 +76,10 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     from workers.run import Run, look_at
 
     spaces = look_at(line.environment, config)
-    policy = None if state is not None or config.load is None else _policy_to_begin_with(config, spaces)
+    policy = None
+    if state is None and config.load is not None:
+        policy, skipped = _policy_to_begin_with(config, spaces)
+        warnings += skipped
     from workers.console import Console
     from workers.folder_lock import hold
     from workers.records import Records
@@ -142,29 +145,38 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | 
     return _with_cores(line), folder, lock, state, warnings
 
 
-def _policy_to_begin_with(config: Config, spaces: "Spaces") -> dict[str, Any]:
-    """What --load names. UsageError if it does not fit the environment or the network."""
+def _policy_to_begin_with(config: Config, spaces: "Spaces") -> tuple[dict[str, Any], list[str]]:
+    """What --load names, and what was skipped. UsageError if it does not fit the environment or the network."""
     from workers import checkpoint
     from workers.run_folder import RunFolder
     from workers.snapshot import saved_spaces
 
     assert config.load is not None
-    path = Path(config.load).expanduser()
+    path, warnings = Path(config.load).expanduser(), list[str]()
     if path.is_file():
         policy = checkpoint.load(path, require_digest=False)
     else:
-        policy = checkpoint.latest(RunFolder.open(config.load, log_dir=config.log_dir).checkpoints)[1]
-    saved = saved_config(policy)
+        _, policy, warnings = checkpoint.latest(RunFolder.open(config.load, log_dir=config.log_dir).checkpoints)
+    saved = Config(**saved_config(policy))
     if saved_spaces(policy) != spaces:
         raise UsageError(
-            f"the policy in {config.load!r} is one for {saved['env_name']}, which has other observations or actions than "
-            f"{config.env_name}; leave --load out"
+            f"the policy in {config.load!r} is one for {saved.env_name} (--obs-mode {saved.obs_mode}), which has other "
+            f"observations or actions than {config.env_name}; leave --load out"
         )
-    differing = [name for name in NETWORK if saved.get(name) != getattr(config, name)]
+    names = (*NETWORK, "initial_log_std") if saved.state_dependent_std else NETWORK
+    differing = [_spelled(name, getattr(saved, name)) for name in names if getattr(saved, name) != getattr(config, name)]
     if differing:
-        flags = ", ".join(f"--{name.replace('_', '-')} {saved.get(name)}" for name in differing)
-        raise UsageError(f"the policy in {config.load!r} has a network of its own, {flags}; say so, or leave --load out")
-    return policy
+        raise UsageError(
+            f"the policy in {config.load!r} has a network of its own: say {' '.join(differing)}, or leave --load out"
+        )
+    return policy, warnings
+
+
+def _spelled(name: str, value: object) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"no --{flag}" if value is None else f"--{flag} {value}"
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -125,7 +125,7 @@ def build_algorithm(config: Config) -> Algorithm:
             **common,
             value_fisher_coef=config.value_fisher_coef,
             num_fisher_steps=num_fisher_steps,
-            num_value_updates=config.value_updates,
+            turns=config.value_updates * ((CRITIC,),) + ((POLICY,),) if config.value_updates else ((),),
         )
     return AdvantageActorCritic(**common)
 

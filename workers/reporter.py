@@ -108,7 +108,7 @@ class Reporter:
             "train/value_loss": mean["value_loss"],
             "train/entropy_loss": -mean["entropy"],
             "train/explained_variance": 1 - mean["value_loss"] / variance if variance > 0 else None,
-            "train/approx_kl": mean["approx_kl"] or None,  # PPO alone tells it
+            "train/approx_kl": mean["approx_kl"] or None,  # PPO tells it, and ACKTR with --desired-kl
             "train/clip_fraction": mean["clip_fraction"] or None,
             "train/failed_inversions": None if self._failed_inversions is None else float(self._failed_inversions()),
             "train/grad_norm": mean["grad_norm"],

@@ -109,7 +109,10 @@ class Run:
             ("optimizer", state["statistics"], self.memory.statistics.tensor),
         ):
             if saved.shape != mine.shape:
-                raise ValueError(f"the checkpoint's {name} has another size; leave out the flags that change it")
+                raise ValueError(
+                    f"the checkpoint's {name} has another size; "
+                    "leave out the flags that change it, or use the version that saved it"
+                )
             mine.copy_(saved)
         rows = {"normaliser": self.memory.normaliser, "returns": self.memory.returns}
         self.worker_states = self._states_that_fit(state)

@@ -107,7 +107,7 @@ class Trainer:
             row=self._row,
         )
         self._steps, self._reports_sent = self._progress.total("steps"), self._progress.reports_wanted
-        self._bad_segments, self._pull_seconds = 0, 0.0
+        self._bad_segments, self._pull_seconds, self._divergence = 0, 0.0, 0.0
         if task.state is None:
             self._observe(torch.from_numpy(batch.observations[None]))
         else:
@@ -129,10 +129,11 @@ class Trainer:
                 if self._algorithm.ends(statistics, self._exchange.average):
                     break
                 critic_only = batch.groups == (CRITIC,)
-                all_finite &= self._push(gradient, statistics, samples, critic_only=critic_only)
+                finite = self._push(gradient, statistics, samples, critic_only=critic_only)
                 self._pull()
-                if not critic_only:
-                    self._adapt_step_size(batch)
+                if self._config.desired_kl is not None and not critic_only:
+                    self._adapt_step_size(batch, moved=finite)
+                all_finite &= finite
             self._judge(all_finite)
             self._observe(segment.observations)
             self._row.add("segments", 1)
@@ -188,11 +189,14 @@ class Trainer:
             samples = self._algorithm.capture(self._model, batch.steps).samples
         return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
-    def _adapt_step_size(self, batch: Batch) -> None:
-        desired = self._config.desired_kl
-        if desired is not None and isinstance(self._algorithm, NaturalActorCritic):
-            divergence = self._exchange.average(self._algorithm.divergence(self._model, batch.steps))
-            self._exchange.adapt(float(divergence), desired=desired)
+    def _adapt_step_size(self, batch: Batch, *, moved: bool) -> None:
+        assert self._config.desired_kl is not None and isinstance(self._algorithm, NaturalActorCritic)
+        divergence = self._algorithm.divergence(self._model, batch.steps)
+        # Everybody comes to these meetings; one nan makes all see that nothing moved.
+        mean = float(self._exchange.average(divergence if moved else divergence.fill_(math.nan)))
+        self._exchange.adapt(mean, desired=self._config.desired_kl)
+        if math.isfinite(mean):
+            self._divergence = mean
 
     def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = (), *, critic_only: bool = False) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
@@ -209,7 +213,9 @@ class Trainer:
             self._row.add("dropped_gradients", counts)
             return False
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
-        values = statistics | seconds | {"grad_norm": norm, "learning_rate": learning_rate}
+        values = statistics | seconds | {"grad_norm": norm, "learning_rate": self._learning_rate()}
+        if self._config.desired_kl is not None:
+            values["approx_kl"] = self._divergence
         self._row.contribution(values, policy_lag=policy_lag, updates=counts)
         return True
 
@@ -221,9 +227,7 @@ class Trainer:
     def _learning_rate(self, *, critic_only: bool = False) -> float:
         config = self._config
         lr = config.value_lr if critic_only and config.value_lr is not None else config.lr
-        if not config.use_linear_lr_decay:
-            return lr
-        return lr * max(0.0, 1 - self._steps / self._config.num_env_steps)
+        return lr * max(0.0, 1 - self._steps / config.num_env_steps) if config.use_linear_lr_decay else lr
 
     def _scale_rewards(self, segment: Segment) -> None:
         self._reward_scale.update(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())

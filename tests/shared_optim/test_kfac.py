@@ -155,21 +155,24 @@ def test_groups_move_alone_each_with_settings_and_a_count_of_its_own():
     torch.testing.assert_close(both.parameters, torch.cat((alone.parameters, moved[SIZE:])))
 
 
-def test_the_step_size_follows_the_divergence():
+def test_the_step_size_follows_the_divergence_once_steps_are_natural():
     torch.manual_seed(0)
-    team = Team([one_map(50)], settings=KFACSettings(cold_updates=99, momentum=0.0))
+    # One inversion, so that one gradient makes one direction.
+    settings = KFACSettings(cold_updates=1, inverse_interval=1000, momentum=0.0, kl_clip=math.inf)
+    team = Team([one_map(50)], settings=settings)
     (worker,), sizes = team.workers, []
-    for divergence in (0.0, 0.011, 0.02, 0.039, 0.041, 0.041):
+    for divergence in (0.0, math.nan, 0.0, 0.011, 0.02, 0.039, 0.041, 0.041):
         before = team.parameters.clone()
         team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=0.1)
-        sizes.append(float((before - team.parameters)[0]))
+        sizes.append(float((before - team.parameters).norm()))
         worker.adapt(divergence, desired=0.02)
-    assert sizes == pytest.approx([0.1, 0.15, 0.15, 0.15, 0.15, 0.1], rel=1e-4)
+    assert sizes[0] == pytest.approx(0.1 * math.sqrt(SIZE), rel=1e-4)  # a cold one, that says nothing
+    assert [size / sizes[1] for size in sizes[1:]] == pytest.approx([1, 1, 1.5, 1.5, 1.5, 1.5, 1], rel=1e-3)
     for _ in range(100):
         worker.adapt(1.0, desired=0.02)
     before = team.parameters.clone()
-    team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=1.0)
-    assert float((before - team.parameters)[0]) == pytest.approx(1e-3, rel=1e-2)
+    team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=0.1)
+    assert float((before - team.parameters).norm()) == pytest.approx(1e-3 * sizes[1], rel=1e-2)
 
 
 @pytest.mark.parametrize("num_samples", [2, 30])

@@ -100,10 +100,10 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("algo", ["a2c", "ppo", "acktr"])
+@pytest.mark.parametrize("algo", ["a2c", "ppo", "acktr", "acktr --value-updates 3 --desired-kl 0.01"])
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(tmp_path, algo, number):
     flags = ("--num-env-steps", "1e9", "--worker-timeout", "2", "--checkpoint-interval", "1")
-    run = RunningMain(tmp_path / "run", "--algo", algo, *flags)
+    run = RunningMain(tmp_path / "run", "--algo", *algo.split(), *flags)
     try:
         for _ in range(3):
             run.wait_for(run.status["steps"] + 1000 if (run.folder / "status.json").exists() else 1000)

@@ -54,6 +54,8 @@ def test_every_flag_changes_its_field(name):
         (["--algo", "acktr", "--network", "impala"], "leave that out"),
         (["--algo", "acktr", "--auxiliary-heads", "a:b"], "does not see those of --auxiliary-heads"),
         (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
+        (["--algo", "acktr", "--value-damping", "0.1"], "--value-damping needs --value-kl-clip or --value-updates"),
+        (["--algo", "acktr", "--value-kl-clip", "0.1", "--value-lr", "0.1"], "--value-lr needs --value-updates"),
         (["--preset", "authors", "--env-name", "HalfCheetah-v4"], "--preset authors is for --algo acktr and bodies"),
         (
             ["--preset", "authors", "--algo", "acktr", "--env-name", "CartPole-v1"],

@@ -3,10 +3,12 @@
 import multiprocessing
 
 import pytest
+import torch
 
+from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
 from workers.flags import parse
-from workers.recipes import Spaces, build_kfac_memory, build_model
+from workers.recipes import Spaces, build_algorithm, build_exchange, build_kfac_memory, build_model, optimizer_statistics_size
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -61,3 +63,23 @@ def test_other_optimizers_need_none():
     config = parse(["--env-name", "CartPole-v1", "--algo", "a2c"]).config
     model = build_model(config, Spaces((4,), "vector", num_actions=2))
     assert build_kfac_memory(config, model, context=CONTEXT) is None
+
+
+def test_the_authors_settings_reach_the_algorithm_and_each_group():
+    words = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors", "--num-processes", "1"]
+    config = parse(words).config
+    assert build_algorithm(config).turns == 25 * ((1,),) + ((0,),)
+    model = build_model(config, Spaces((17,), "vector", num_actions=6, continuous=True))
+    memory, parameters = build_kfac_memory(config, model, context=CONTEXT), FlatParameters(model).vector
+    exchange = build_exchange(
+        config,
+        parameters=parameters,
+        statistics=torch.zeros(optimizer_statistics_size(config, parameters.numel(), memory)),
+        barrier=BarrierMemory.create(1, parameters.numel(), context=CONTEXT),
+        kfac=memory,
+        worker=0,
+        beat=lambda: None,
+    )
+    policy, critic = exchange._optimizer._settings
+    assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (0.01, 0.01, 0.99, 1)
+    assert (critic.kl_clip, critic.damping, critic.stat_decay, critic.cold_updates) == (0.3, 0.1, 0.95, 50)

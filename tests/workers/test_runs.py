@@ -57,11 +57,15 @@ def test_a_new_run_begins_with_the_policy_of_another(tmp_path):
         assert second.finish() == 0, second.text
         assert second.status["steps"] < 10_000
         assert second.status["eval_return_mean"] == 5.0
+    _, state, _ = checkpoint.latest(tmp_path / "newest" / "checkpoints")
+    assert state["normaliser"]["count"] > 60_000  # the first run's observations among them
     other = RunningMain(tmp_path / "other", "--load", str(tmp_path / "first"), "--hidden-size", "16")
     assert other.finish() == 2
-    assert "has a network of its own, --hidden-size" in other.text
+    assert "has a network of its own: say --hidden-size" in other.text
     recall = ("--env-name", "envs.toys:Recall-v0", "--num-processes", "1")
-    assert RunningMain(tmp_path / "recall", "--load", str(tmp_path / "first"), base=recall).finish() == 2
+    unlike = RunningMain(tmp_path / "recall", "--load", str(tmp_path / "first"), base=recall)
+    assert unlike.finish() == 2
+    assert "has other observations or actions than envs.toys:Recall-v0" in unlike.text
     assert not (tmp_path / "recall").exists()
 
 

@@ -11,7 +11,7 @@ from shared_optim.memory import SharedTensor
 from workers.exact import SharedMemory
 from workers.flags import parse
 from workers.progress import ProgressTable
-from workers.recipes import Spaces, build_model, optimizer_statistics_size
+from workers.recipes import Spaces, build_algorithm, build_model, optimizer_statistics_size
 from workers.trainer import MAX_BAD_SEGMENTS, Task, Trainer
 
 SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)
@@ -107,6 +107,19 @@ def test_the_learning_rate_falls_to_zero_with_the_steps(task):
     task.memory.progress.column("steps")[0] = 45
     assert not trainer._finished()
     assert trainer._learning_rate() == pytest.approx(0.25)
+
+
+def test_the_critics_own_updates_have_a_learning_rate_of_their_own(task):
+    config = dataclasses.replace(task.config, lr=1.0, value_lr=0.5)
+    trainer = make_trainer(dataclasses.replace(task, config=config))
+    assert (trainer._learning_rate(), trainer._learning_rate(critic_only=True)) == (1.0, 0.5)
+
+
+def test_every_algorithm_normalises_advantages_where_the_flag_says_so():
+    for algo, default in (("a3c", False), ("ppo", True), ("acktr", False)):
+        words = ["--env-name", "CartPole-v1", "--preset", "none", "--algo", algo]
+        for more, expected in (([], default), (["--normalize-advantages"], True), (["--no-normalize-advantages"], False)):
+            assert build_algorithm(parse([*words, *more]).config).normalize_advantages == expected
 
 
 def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them_end_the_worker(task):
