@@ -135,7 +135,7 @@ ACKTR_BODIES: dict[str, dict[str, Any]] = {
 ACKTR_AUTHORS: dict[str, Any] = {
     **{"activation": "tanh", "hidden_size": 64, "initial_log_std": 0.0},
     **{"gae_lambda": 0.97, "normalize_advantages": True, "entropy_coef": 0.0},
-    **{"lr": 0.03, "desired_kl": 0.002, "kl_clip": 0.01, "max_grad_norm": math.inf},
+    **{"lr": 0.03, "desired_kl": 0.002, "kl_clip": 0.01, "max_grad_norm": 1e9},
     **{"kfac_inverse": "eigh", "kfac_inverse_interval": 2, "kfac_cold_updates": 1},
     **{"value_updates": 25, "value_lr": 1e-3, "value_kl_clip": 0.3, "value_damping": 0.1},
     **{"value_stat_decay": 0.95, "value_cold_updates": 50},

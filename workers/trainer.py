@@ -85,6 +85,7 @@ class Trainer:
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config)
+        self._desired_kl = config.desired_kl if isinstance(self._algorithm, NaturalActorCritic) else None
         self._traced = None if task.program is None else TracedGradient(task.program, self._model)
         self._exchange = build_exchange(
             config,
@@ -131,7 +132,7 @@ class Trainer:
                 critic_only = batch.groups == (CRITIC,)
                 finite = self._push(gradient, statistics, samples, critic_only=critic_only)
                 self._pull()
-                if self._config.desired_kl is not None and not critic_only:
+                if self._desired_kl is not None and not critic_only:
                     self._adapt_step_size(batch, moved=finite)
                 all_finite &= finite
             self._judge(all_finite)
@@ -190,11 +191,11 @@ class Trainer:
         return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
 
     def _adapt_step_size(self, batch: Batch, *, moved: bool) -> None:
-        assert self._config.desired_kl is not None and isinstance(self._algorithm, NaturalActorCritic)
+        assert self._desired_kl is not None and isinstance(self._algorithm, NaturalActorCritic)
         divergence = self._algorithm.divergence(self._model, batch.steps)
         # Everybody comes to these meetings; one nan makes all see that nothing moved.
         mean = float(self._exchange.average(divergence if moved else divergence.fill_(math.nan)))
-        self._exchange.adapt(mean, desired=self._config.desired_kl)
+        self._exchange.adapt(mean, desired=self._desired_kl)
         if math.isfinite(mean):
             self._divergence = mean
 
@@ -214,7 +215,7 @@ class Trainer:
             return False
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
         values = statistics | seconds | {"grad_norm": norm, "learning_rate": self._learning_rate()}
-        if self._config.desired_kl is not None:
+        if self._desired_kl is not None:
             values["approx_kl"] = self._divergence
         self._row.contribution(values, policy_lag=policy_lag, updates=counts)
         return True
