@@ -32,7 +32,9 @@ def step_bare(env_name: str, seed: int, seconds: float, pipe: Connection) -> Non
     import gymnasium
 
     from envs.ids import resolve
+    from envs.make import quieten_mujoco
 
+    quieten_mujoco()
     resolved = resolve(env_name)
     env = gymnasium.make(resolved.id, **resolved.kwargs)
     skip = 4 if resolved.observation == "stack84" and resolved.kwargs.get("frameskip") == 1 else 1

@@ -97,7 +97,7 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
     else:
         default_gl()
         if "mujoco" in str(spec.entry_point):
-            _quieten_mujoco()
+            quieten_mujoco()
     try:
         with warnings.catch_warnings():
             # Old ids are told about once, by the resolver's note, not by each process.
@@ -163,12 +163,12 @@ def _failure(resolved: ResolvedId, error: Exception) -> str:
     return f"{resolved.id} could not be made{given} ({reason}): check its keyword arguments and what it needs installed."
 
 
-def _quieten_mujoco() -> None:
+def quieten_mujoco() -> None:
+    """Sends MuJoCo's warnings to `logging`; without a handler it drops a MUJOCO_LOG.TXT into the current folder."""
     try:
         import mujoco  # type: ignore[import-untyped]
     except ImportError:
         return  # making the environment will fail, and say what to install
-    # Without a handler, MuJoCo drops a MUJOCO_LOG.TXT into the current folder of every process.
     mujoco.set_mju_user_warning(_log_mujoco_warning)
 
 

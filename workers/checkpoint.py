@@ -105,9 +105,9 @@ def latest(directory: Path) -> tuple[Path, dict[str, Any], list[str]]:
     if warnings:
         raise CheckpointError(
             f"None of the {len(warnings)} checkpoints in {str(directory)!r} can be used; "
-            f"start a new run without it, or put back a good copy. {warnings[0]}"
+            f"start a new run without --resume or --load, or put back a good copy. {warnings[0]}"
         )
-    raise CheckpointError(f"There is no checkpoint in {str(directory)!r}; start a new run without it.")
+    raise CheckpointError(f"There is no checkpoint in {str(directory)!r}; start a new run without --resume or --load.")
 
 
 def set_aside_newer(path: Path) -> None:
