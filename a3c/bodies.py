@@ -3,9 +3,10 @@
 import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-from a3c.kernels import ACTIVATIONS
+from a3c.kernels import ACTIVATIONS, convolve
 from a3c.recording import Layers
 
 
@@ -32,7 +33,7 @@ class SmallConv(nn.Module):
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
             x = layers.layer(layer, self.activation, x)
-        return layers.flatten(x)
+        return layers.flatten(x).float()
 
 
 class NatureConv(nn.Module):
@@ -89,17 +90,23 @@ class ImpalaConv(nn.Module):
         memory = layers.memory(self.output_size)
         if memory is None:
             layers.recorded(1)  # left aside: the layers between were not recorded, so the backward pass needs them computed
-            return self._features(x)
+            return self._features(x, layers.precision)
         (features,) = memory
-        layers.run(lambda: features.copy_(self._features(x)))
+        layers.run(lambda: features.copy_(self._features(x, layers.precision)))
         return features
 
-    def _features(self, x: Tensor) -> Tensor:
-        function, convolutions = self.activation.function, iter(self.convolutions)
-        for convolution in convolutions:
+    def _features(self, x: Tensor, precision: torch.dtype) -> Tensor:
+        function, layers = self.activation.function, iter(self.convolutions)
+
+        def convolution(x: Tensor) -> Tensor:
+            layer = next(layers)
+            assert isinstance(layer, nn.Conv2d)
+            return convolve(x, layer, precision).float()
+
+        for _ in self.channels:
             x = nn.functional.max_pool2d(convolution(x), 3, stride=2, padding=1)
             for _ in range(2):
-                x = x + next(convolutions)(function(next(convolutions)(function(x))))
+                x = x + convolution(function(convolution(function(x))))
         return function(self.linear(function(x.flatten(1))))
 
 

@@ -27,6 +27,7 @@ class Capture(Computing):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._applied: dict[Tensor, _Applied] = {}
 
     @property

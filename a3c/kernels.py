@@ -88,17 +88,29 @@ def output_shape(layer: nn.Conv2d, x: Tensor) -> tuple[int, ...]:
     return (len(x), layer.out_channels, *((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sizes))
 
 
-def convolution_into(x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]) -> Call:
+def convolve(x: Tensor, layer: nn.Conv2d, precision: torch.dtype) -> Tensor:
+    """W * x + b, multiplied and given in `precision`; its sums are of float32."""
+    assert layer.bias is not None
+    weight, bias = layer.weight.to(precision), layer.bias.to(precision)
+    return nn.functional.conv2d(x.to(precision), weight, bias, layer.stride, layer.padding)
+
+
+def convolution_into(
+    x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor], precision: torch.dtype
+) -> Call:
     """out = φ(W * x + b) for x [B, C, H, W], out of `output_shape`, both channels_last.
 
-    `scratch` is empty at the layer's first call and may be shared by all calls for one layer.
+    `scratch` is empty at the layer's first call and may be shared by all calls for one layer. `precision` is that of
+    `convolve`, but for one image alone.
     """
+    if len(x) > 1:
+        into = _copy if activation is None else activation.into
+        if precision == torch.float32:
+            return lambda: into(convolve(x, layer, precision), out)
+        return lambda: into(out.copy_(convolve(x, layer, precision)), out)  # one call does not both convert and compute
     weight, bias, stride, padding = layer.weight.detach(), layer.bias, layer.stride, layer.padding
     assert bias is not None and not isinstance(padding, str)
     bias = bias.detach()
-    if len(x) > 1:
-        into = _copy if activation is None else activation.into
-        return lambda: into(torch.conv2d(x, weight, bias, stride, padding), out)
     # One image is one matrix product over its patches.
     (_, C, H, W), (_, D, h, w), (kh, kw), (ph, pw) = x.shape, out.shape, layer.kernel_size, padding
     if not scratch:

@@ -11,7 +11,7 @@ from a3c.bodies import MLP, ImpalaConv, NatureConv, SmallConv, normalized_rows_
 from a3c.capture import Capture
 from a3c.heads import Head
 from a3c.kernels import Scaling
-from a3c.recording import COMPUTING, Layers
+from a3c.recording import COMPUTING, Computing, Layers
 from a3c.recurrent import CORES
 from a3c.segment import Segment
 
@@ -38,6 +38,7 @@ class ActorCritic(nn.Module):
         hidden_size: int = 256,
         observation_clip: float | None = None,
         network: str = "auto",
+        precision: torch.dtype = torch.float32,
         auxiliary_heads: Sequence[AuxiliaryHead] = (),
     ) -> None:
         """`network`: "narrow" for fewer channels at 84x84, "impala" for its convolutions, or "auto".
@@ -47,6 +48,8 @@ class ActorCritic(nn.Module):
         Of the `num_layers` for vector observations actor and critic share the first `num_shared_layers`; the core comes after
         these, and each of the two has the rest for itself. Convolutions are always shared.
 
+        `precision` is that in which `unroll`, and an actor's recording, convolve images; parameters and all else are float32.
+
         `auxiliary_heads` are computed by `unroll` only. ValueError for an observation shape that no body takes, or for a head
         at a depth that there is not.
         """
@@ -55,7 +58,7 @@ class ActorCritic(nn.Module):
         statistics_shape = observation_shape if len(observation_shape) == 1 else (1,)
         self.register_buffer("observation_mean", torch.zeros(statistics_shape), persistent=False)
         self.register_buffer("observation_inverse_std", torch.ones(statistics_shape), persistent=False)
-        self._observation_clip = observation_clip
+        self._observation_clip, self.precision = observation_clip, precision
         shared = min(num_shared_layers, num_layers)
         options: dict[str, Any] = {"activation": activation, "hidden_size": hidden_size}
         self.body = _body(observation_shape, network=network, num_layers=shared, **options)
@@ -93,7 +96,8 @@ class ActorCritic(nn.Module):
         what it keeps only.
         """
         T, B = segment.starts.shape
-        layers: Layers = capture or (COMPUTING if segment.recording is None else segment.recording.replay())
+        computing = Computing(self.precision)
+        layers: Layers = capture or (computing if segment.recording is None else segment.recording.replay())
         shared = _depths(self.body, layers.input(segment.observations.flatten(0, 1), self._scaling), layers)
         features = shared[-1]
         if self.core is not None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from a3c.kernels import Activation, Call, Scaling, convolution_into, empty, linear_into, output_shape, scale_into
+from a3c.kernels import Activation, Call, Scaling, convolution_into, convolve, empty, linear_into, output_shape, scale_into
 
 _aten = torch.ops.aten
 Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
@@ -24,11 +24,13 @@ Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
 class Layers(Protocol):
     """What a network's layers are asked of."""
 
+    precision: torch.dtype  # in which images are convolved, see `convolve`
+
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
-        """Observations [N, ...], scaled, as float32."""
+        """Observations [N, ...], scaled, as float32; images may be in `precision`."""
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
-        """φ(layer(x)) for x [N, ...]; an nn.Linear or nn.Conv2d; without an activation φ is the identity."""
+        """φ(layer(x)) for x [N, ...] and an nn.Linear, which gives float32, or nn.Conv2d; without an activation φ is the identity."""
 
     def flatten(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C * H * W]."""
@@ -46,14 +48,23 @@ class Layers(Protocol):
 class Computing:
     """Each layer is computed anew and nothing is kept."""
 
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        self.precision = precision
+
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        x = empty(observations.shape).copy_(observations).sub_(scaling.mean).mul_(scaling.inverse_std)
+        dtype = self.precision if observations.dim() == 4 else torch.float32
+        mean, inverse_std = scaling.mean.squeeze(), scaling.inverse_std.squeeze()  # scalars keep their precision, and x its own
+        x = empty(observations.shape, dtype).copy_(observations).sub_(mean).mul_(inverse_std)
         return x if scaling.clip is None else x.clamp_(-scaling.clip, scaling.clip)
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
-        y: Tensor = layer(x)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        if isinstance(layer, nn.Conv2d):
+            y = convolve(x, layer, self.precision)
+        else:
+            y = nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype)).float()
         return y if activation is None else activation.function(y)
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -83,8 +94,8 @@ class Recording:
     parameters must stay where they are in memory.
     """
 
-    def __init__(self, num_steps: int, batch_size: int) -> None:
-        self._num_steps, self._batch_size = num_steps, batch_size
+    def __init__(self, num_steps: int, batch_size: int, precision: torch.dtype = torch.float32) -> None:
+        self._num_steps, self._batch_size, self.precision = num_steps, batch_size, precision
         self._whole: list[Tensor] = []  # [T * B, ...], in the order in which the network asks
         self._rows: list[tuple[Tensor, ...]] = []  # the same, as T views [B, ...]
         self._scratch: dict[object, list[Tensor]] = {}  # what needs no row of its own
@@ -112,7 +123,9 @@ class Recording:
     def replay(self) -> Layers:
         """What was recorded, if all of it was and nobody has asked before; otherwise every layer is computed anew."""
         fresh, self._fresh = self._fresh, False
-        return Replaying(self._whole, self._num_steps, self._batch_size) if fresh else COMPUTING
+        if not fresh:
+            return Computing(self.precision)
+        return Replaying(self._whole, self._num_steps, self._batch_size, self.precision)
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
@@ -130,7 +143,7 @@ class Recording:
         else:
             assert isinstance(layer, nn.Conv2d)
             row = self._row(output_shape(layer, x))
-            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, [])))
+            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, []), self.precision))
         return row
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -168,9 +181,9 @@ class Recording:
 class Replaying:
     """Hands a recording out again, in the same order, for all T * B steps at once."""
 
-    def __init__(self, whole: list[Tensor], num_steps: int, batch_size: int) -> None:
+    def __init__(self, whole: list[Tensor], num_steps: int, batch_size: int, precision: torch.dtype) -> None:
         self._whole = iter(whole)
-        self._shape = num_steps, batch_size
+        self._shape, self.precision = (num_steps, batch_size), precision
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
@@ -180,7 +193,8 @@ class Replaying:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d)
         node = _ReplayedLinear if isinstance(layer, nn.Linear) else _ReplayedConv
-        y: Tensor = node.apply(x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation))  # type: ignore[no-untyped-call]
+        given = _Given(next(self._whole), layer, activation, self.precision)
+        y: Tensor = node.apply(x, layer.weight, layer.bias, given)  # type: ignore[no-untyped-call]
         return y
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -208,6 +222,7 @@ class _Given:
     output: Tensor  # φ(layer(x)), known already
     layer: nn.Linear | nn.Conv2d
     activation: Activation | None
+    precision: torch.dtype
 
     def before_activation(self, gradient: Tensor) -> Tensor:
         return gradient if self.activation is None else self.activation.gradient(gradient, self.output)
@@ -245,12 +260,12 @@ class _ReplayedConv(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         given: _Given = ctx.given  # type: ignore[attr-defined]
-        layer = given.layer
+        layer, precision = given.layer, given.precision
         g = given.before_activation(gradient.contiguous(memory_format=torch.channels_last))
-        d_x, d_weight, d_bias = _aten.convolution_backward(
-            g,
-            x,
-            weight,
+        gradients = _aten.convolution_backward(
+            g.to(precision),
+            x.to(precision),
+            weight.to(precision),
             [weight.shape[0]],
             layer.stride,
             layer.padding,
@@ -260,4 +275,4 @@ class _ReplayedConv(torch.autograd.Function):
             layer.groups,
             [ctx.needs_input_grad[0], True, True],  # type: ignore[attr-defined]
         )
-        return d_x, d_weight, d_bias, None
+        return *(None if d is None else d.float() for d in gradients), None

@@ -42,7 +42,7 @@ class Stopwatch:
             result = self.time(part, lambda: function(*arguments, **options))
             return self._each(part, result) if isinstance(result, Iterator) else result
 
-        setattr(owner, name, timed)
+        object.__setattr__(owner, name, timed)  # an algorithm is frozen
 
     def time(self, part: str, call: Callable[[], Any]) -> Any:
         """Calls and counts."""
@@ -61,11 +61,6 @@ class Stopwatch:
             yield item
 
 
-class _Algorithm:
-    def __init__(self, algorithm: Any) -> None:
-        self.losses = algorithm.losses
-
-
 def watch(task: Any, seconds: float, pipe: Connection) -> None:
     """A worker with stopwatches; sends steps, updates and CPU seconds by part."""
     from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
@@ -76,11 +71,10 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         prepare_child("anatomy", log)
         lengthen_time_slice()
         trainer, stopwatch = Trainer(task, send=pipe.send), Stopwatch()
-        trainer._algorithm = _Algorithm(trainer._algorithm)  # type: ignore[assignment]
         stopwatch.around(trainer._actor._environments, "step", "environment")
         stopwatch.around(trainer._actor, "play", "acting")
-        stopwatch.around(trainer._algorithm, "losses", "learning")
-        stopwatch.around(trainer._parameters, "gradient", "learning")
+        stopwatch.around(trainer._algorithm, "batches", "learning")
+        stopwatch.around(trainer, "_differentiate", "learning")
         stopwatch.around(trainer._exchange, "pull", "pull")
         stopwatch.around(trainer._exchange, "push", "push")
         began: dict[str, float] = {}

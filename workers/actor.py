@@ -37,9 +37,9 @@ class Actor:
             terminated=torch.empty(T, B, dtype=torch.bool),
             truncated=torch.empty(T, B, dtype=torch.bool),
             next_values=torch.empty(T, B),
-            recording=Recording(T, B),
+            recording=Recording(T, B, model.precision),
         )
-        self._bootstrap = Recording(1, B)  # for the values after the last step, in memory of their own
+        self._bootstrap = Recording(1, B, model.precision)  # for the values after the last step, in memory of their own
         self._next_observations = observations
         self._state = model.initial_state(B)
         self._starts = np.ones(B, np.bool_)

@@ -66,6 +66,12 @@ class Config:
         choices=("auto", "narrow", "impala"),
         group="network",
     )
+    precision: str = flag(
+        "float32",
+        "in which images are convolved while training; bfloat16 learns from them twice as fast on processors that have AMX, and "
+        "more slowly on those that know nothing of it",
+        choices=("float32", "bfloat16"),
+    )
     recurrent: str = flag("none", "recurrent core after the shared layers", choices=("none", "lstm", "gru"))
     hidden_size: int = flag(256, "units of the recurrent core and of MLP layers", minimum=1)
     num_layers: int = flag(2, "layers of the MLP for vector observations", minimum=0)

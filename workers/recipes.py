@@ -64,6 +64,7 @@ def build_model(config: Config, spaces: Spaces) -> ActorCritic:
         hidden_size=config.hidden_size,
         observation_clip=10.0 if len(spaces.observation_shape) == 1 else None,
         network=config.network,
+        precision=getattr(torch, config.precision),
         auxiliary_heads=_auxiliary_heads(config.auxiliary_heads, spaces),
     )
     if not spaces.normalised:

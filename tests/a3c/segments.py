@@ -23,7 +23,7 @@ def segment_of(observations: Tensor, state: Tensor, starts: Tensor, *, recording
 
 def play(model: ActorCritic, observations: Tensor, state: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Recording]:
     """Acts step by step, as an actor does: policies [T, B, A], values [T, B], and what was recorded meanwhile."""
-    recording, policies, values, state = Recording(*starts.shape), [], [], state.clone()
+    recording, policies, values, state = Recording(*starts.shape, model.precision), [], [], state.clone()
     with torch.inference_mode():
         for t in range(len(starts)):
             state.mul_(~starts[t].unsqueeze(-1))

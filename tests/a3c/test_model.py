@@ -93,6 +93,29 @@ def test_gradient_of_what_was_recorded_is_that_of_computing_it_again(name, recur
         torch.testing.assert_close(mine, reference, atol=1e-4 * float(reference.abs().max()), rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["small conv", "nature", "impala"])
+def test_convolutions_in_bfloat16_give_nearly_the_same_and_their_parameters_stay_float32(name):
+    single, half = make_model(name, "none"), make_model(name, "none", precision=torch.bfloat16)
+    assert all(parameter.dtype == torch.float32 for parameter in half.parameters())
+    T, B = 4, 3
+    observations, starts = make_observations(name, T, B), torch.zeros(T, B, dtype=torch.bool)
+    state, weights = single.initial_state(B), torch.randn(T, B, 6)
+
+    def learned(model: ActorCritic) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        _, acted, recording = play(model, observations, state, starts)
+        segment, gradients = segment_of(observations, state, starts, recording=recording), []
+        for _ in ("replayed", "computed"):
+            policy, values = model.unroll(segment)
+            gradients.append(FlatParameters(model).gradient((policy * weights).sum() + values.sum()).clone())
+        return acted, *gradients
+
+    for mine, reference in zip(learned(half), learned(single), strict=True):
+        difference = float((mine - reference).norm() / reference.norm())
+        assert (
+            1e-5 < difference < (0.15 if name == "impala" else 0.04)
+        )  # eight bits of each factor, through three or fifteen layers
+
+
 def test_a_recording_is_replayed_once_and_only_when_complete():
     model, T, B = make_model("mlp", "lstm"), 4, 2
     observations, starts, first = make_observations("mlp", T, B), torch.zeros(T, B, dtype=torch.bool), model.initial_state(B)
