@@ -3,7 +3,6 @@
 import math
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from a3c.kernels import ACTIVATIONS, convolve
@@ -90,18 +89,18 @@ class ImpalaConv(nn.Module):
         memory = layers.memory(self.output_size)
         if memory is None:
             layers.recorded(1)  # left aside: the layers between were not recorded, so the backward pass needs them computed
-            return self._features(x, layers.precision)
+            return self._features(x)
         (features,) = memory
-        layers.run(lambda: features.copy_(self._features(x, layers.precision)))
+        layers.run(lambda: features.copy_(self._features(x)))
         return features
 
-    def _features(self, x: Tensor, precision: torch.dtype) -> Tensor:
-        function, layers = self.activation.function, iter(self.convolutions)
+    def _features(self, x: Tensor) -> Tensor:
+        function, layers, precision = self.activation.function, iter(self.convolutions), x.dtype
 
         def convolution(x: Tensor) -> Tensor:
             layer = next(layers)
             assert isinstance(layer, nn.Conv2d)
-            return convolve(x, layer, precision).float()
+            return convolve(x.to(precision), layer).float()
 
         for _ in self.channels:
             x = nn.functional.max_pool2d(convolution(x), 3, stride=2, padding=1)

@@ -52,8 +52,17 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(shape, dtype=dtype, memory_format=layout)
 
 
+def scale_(x: Tensor, scaling: Scaling) -> Tensor:
+    """x [N, ...], scaled in its place."""
+    # One mean for all pixels is a scalar, which keeps its own precision and leaves x its.
+    x.sub_(scaling.mean.squeeze()).mul_(scaling.inverse_std.squeeze())
+    return x if scaling.clip is None else x.clamp_(-scaling.clip, scaling.clip)
+
+
 def scale_into(observations: Tensor, scaling: Scaling, out: Tensor) -> Call:
     """out = the observations [N, ...], scaled."""
+    if out.dtype != torch.float32:
+        return lambda: scale_(out.copy_(observations), scaling)
     x, mean, inverse_std, clip = out.numpy(), scaling.mean.numpy(), scaling.inverse_std.numpy(), scaling.clip
 
     def call() -> None:
@@ -88,26 +97,20 @@ def output_shape(layer: nn.Conv2d, x: Tensor) -> tuple[int, ...]:
     return (len(x), layer.out_channels, *((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sizes))
 
 
-def convolve(x: Tensor, layer: nn.Conv2d, precision: torch.dtype) -> Tensor:
-    """W * x + b, multiplied and given in `precision`; its sums are of float32."""
+def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """W * x + b, multiplied and given in the type of x; its sums are of float32."""
     assert layer.bias is not None
-    weight, bias = layer.weight.to(precision), layer.bias.to(precision)
-    return nn.functional.conv2d(x.to(precision), weight, bias, layer.stride, layer.padding)
+    return nn.functional.conv2d(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.stride, layer.padding)
 
 
-def convolution_into(
-    x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor], precision: torch.dtype
-) -> Call:
-    """out = φ(W * x + b) for x [B, C, H, W], out of `output_shape`, both channels_last.
+def convolution_into(x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]) -> Call:
+    """out = φ(W * x + b) for x [B, C, H, W], out of `output_shape`, both channels_last and of one type; one image is float32.
 
-    `scratch` is empty at the layer's first call and may be shared by all calls for one layer. `precision` is that of
-    `convolve`, but for one image alone.
+    `scratch` is empty at the layer's first call and may be shared by all calls for one layer.
     """
     if len(x) > 1:
         into = _copy if activation is None else activation.into
-        if precision == torch.float32:
-            return lambda: into(convolve(x, layer, precision), out)
-        return lambda: into(out.copy_(convolve(x, layer, precision)), out)  # one call does not both convert and compute
+        return lambda: into(convolve(x, layer), out)
     weight, bias, stride, padding = layer.weight.detach(), layer.bias, layer.stride, layer.padding
     assert bias is not None and not isinstance(padding, str)
     bias = bias.detach()

@@ -15,7 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from a3c.kernels import Activation, Call, Scaling, convolution_into, convolve, empty, linear_into, output_shape, scale_into
+from a3c.kernels import (
+    Activation,
+    Call,
+    Scaling,
+    convolution_into,
+    convolve,
+    empty,
+    linear_into,
+    output_shape,
+    scale_,
+    scale_into,
+)
 
 _aten = torch.ops.aten
 Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
@@ -24,13 +35,11 @@ Step = tuple[Tensor, Tensor, Tensor]  # policy, values, state
 class Layers(Protocol):
     """What a network's layers are asked of."""
 
-    precision: torch.dtype  # in which images are convolved, see `convolve`
-
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
-        """Observations [N, ...], scaled, as float32; images may be in `precision`."""
+        """Observations [N, ...], scaled; images in the type that they are to be convolved in, others as float32."""
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
-        """φ(layer(x)) for x [N, ...] and an nn.Linear, which gives float32, or nn.Conv2d; without an activation φ is the identity."""
+        """φ(layer(x)) for x [N, ...]; an nn.Linear, giving float32, or nn.Conv2d; without an activation φ is the identity."""
 
     def flatten(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C * H * W]."""
@@ -46,23 +55,20 @@ class Layers(Protocol):
 
 
 class Computing:
-    """Each layer is computed anew and nothing is kept."""
+    """Each layer is computed anew and nothing is kept; images are convolved in `precision`."""
 
     def __init__(self, precision: torch.dtype = torch.float32) -> None:
-        self.precision = precision
+        self._precision = precision
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        dtype = self.precision if observations.dim() == 4 else torch.float32
-        mean, inverse_std = scaling.mean.squeeze(), scaling.inverse_std.squeeze()  # scalars keep their precision, and x its own
-        x = empty(observations.shape, dtype).copy_(observations).sub_(mean).mul_(inverse_std)
-        return x if scaling.clip is None else x.clamp_(-scaling.clip, scaling.clip)
+        return scale_(empty(observations.shape, _type(observations, self._precision)).copy_(observations), scaling)
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d)
         if isinstance(layer, nn.Conv2d):
-            y = convolve(x, layer, self.precision)
+            y = convolve(x, layer)
         else:
             y = nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype)).float()
         return y if activation is None else activation.function(y)
@@ -92,10 +98,13 @@ class Recording:
     Every step has memory of its own, the same in every segment. So what a step does is noted the first time, as calls with all
     their arguments bound, and the next time these calls are all that runs, as with a CUDA graph. Hence observations, state and
     parameters must stay where they are in memory.
+
+    Images are convolved in `precision`, but float32 where a step has one: its calls are lean in that.
     """
 
     def __init__(self, num_steps: int, batch_size: int, precision: torch.dtype = torch.float32) -> None:
-        self._num_steps, self._batch_size, self.precision = num_steps, batch_size, precision
+        self._num_steps, self._batch_size = num_steps, batch_size
+        self._precision = precision if batch_size > 1 else torch.float32
         self._whole: list[Tensor] = []  # [T * B, ...], in the order in which the network asks
         self._rows: list[tuple[Tensor, ...]] = []  # the same, as T views [B, ...]
         self._scratch: dict[object, list[Tensor]] = {}  # what needs no row of its own
@@ -124,12 +133,12 @@ class Recording:
         """What was recorded, if all of it was and nobody has asked before; otherwise every layer is computed anew."""
         fresh, self._fresh = self._fresh, False
         if not fresh:
-            return Computing(self.precision)
-        return Replaying(self._whole, self._num_steps, self._batch_size, self.precision)
+            return Computing(self._precision)
+        return Replaying(self._whole, self._num_steps, self._batch_size)
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        row = self._row(observations.shape)
+        row = self._row(observations.shape, _type(observations, self._precision))
         self.run(scale_into(observations, scaling, row))
         return row
 
@@ -142,8 +151,8 @@ class Recording:
                 self.run(lambda: activation.into(row, row))
         else:
             assert isinstance(layer, nn.Conv2d)
-            row = self._row(output_shape(layer, x))
-            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, []), self.precision))
+            row = self._row(output_shape(layer, x), x.dtype)
+            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, [])))
         return row
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -168,12 +177,12 @@ class Recording:
         """See `Layers`."""
         return None
 
-    def _row(self, shape: tuple[int, ...]) -> Tensor:
+    def _row(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
         index = self._next
         self._next += 1
         if index == len(self._rows):
             with torch.inference_mode(False):  # autograd takes no tensors that were made in that mode, only filled in it
-                self._whole.append(empty((self._num_steps * shape[0], *shape[1:])))
+                self._whole.append(empty((self._num_steps * shape[0], *shape[1:]), dtype))
                 self._rows.append(torch.split(self._whole[-1], shape[0]))
         return self._rows[index][self._step]
 
@@ -181,9 +190,9 @@ class Recording:
 class Replaying:
     """Hands a recording out again, in the same order, for all T * B steps at once."""
 
-    def __init__(self, whole: list[Tensor], num_steps: int, batch_size: int, precision: torch.dtype) -> None:
+    def __init__(self, whole: list[Tensor], num_steps: int, batch_size: int) -> None:
         self._whole = iter(whole)
-        self._shape, self.precision = (num_steps, batch_size), precision
+        self._shape = num_steps, batch_size
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
@@ -193,13 +202,12 @@ class Replaying:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d)
         node = _ReplayedLinear if isinstance(layer, nn.Linear) else _ReplayedConv
-        given = _Given(next(self._whole), layer, activation, self.precision)
-        y: Tensor = node.apply(x, layer.weight, layer.bias, given)  # type: ignore[no-untyped-call]
+        y: Tensor = node.apply(x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation))  # type: ignore[no-untyped-call]
         return y
 
     def flatten(self, x: Tensor) -> Tensor:
         """See `Layers`."""
-        return x.flatten(1)
+        return x.flatten(1).float()
 
     def memory(self, *sizes: int) -> list[Tensor] | None:
         """See `Layers`."""
@@ -217,12 +225,15 @@ class Replaying:
 COMPUTING = Computing()
 
 
+def _type(observations: Tensor, of_images: torch.dtype) -> torch.dtype:
+    return of_images if observations.dim() == 4 else torch.float32
+
+
 @dataclass(frozen=True)
 class _Given:
     output: Tensor  # φ(layer(x)), known already
     layer: nn.Linear | nn.Conv2d
     activation: Activation | None
-    precision: torch.dtype
 
     def before_activation(self, gradient: Tensor) -> Tensor:
         return gradient if self.activation is None else self.activation.gradient(gradient, self.output)
@@ -260,12 +271,12 @@ class _ReplayedConv(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         given: _Given = ctx.given  # type: ignore[attr-defined]
-        layer, precision = given.layer, given.precision
+        layer = given.layer
         g = given.before_activation(gradient.contiguous(memory_format=torch.channels_last))
-        gradients = _aten.convolution_backward(
-            g.to(precision),
-            x.to(precision),
-            weight.to(precision),
+        d_x, d_weight, d_bias = _aten.convolution_backward(
+            g,
+            x,
+            weight.to(x.dtype),
             [weight.shape[0]],
             layer.stride,
             layer.padding,
@@ -275,4 +286,4 @@ class _ReplayedConv(torch.autograd.Function):
             layer.groups,
             [ctx.needs_input_grad[0], True, True],  # type: ignore[attr-defined]
         )
-        return *(None if d is None else d.float() for d in gradients), None
+        return d_x, d_weight.float(), d_bias.float(), None

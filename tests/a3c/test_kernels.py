@@ -13,7 +13,7 @@ def test_a_convolutions_call_follows_its_input_and_its_parameters(B, channels, k
     layer = nn.Conv2d(channels, 7, kernel, stride=stride, padding=padding).to(memory_format=torch.channels_last)
     x, relu, scratch = empty((B, channels, size, size)), ACTIVATIONS["relu"], []
     out = empty(output_shape(layer, x))
-    calls = [convolution_into(x, layer, relu, out, scratch, torch.float32) for _ in range(2)]
+    calls = [convolution_into(x, layer, relu, out, scratch) for _ in range(2)]
     with torch.no_grad():
         for call in calls:
             x.normal_()
