@@ -8,7 +8,10 @@ from workers.process import limit_threads
 def main() -> int:
     """Trains as the command line says; returns the exit code."""
     limit_threads()
-    from workers.launch import launch
+    try:
+        from workers.launch import launch
+    except KeyboardInterrupt:
+        return 130  # nothing has begun
 
     return launch(sys.argv[1:])
 

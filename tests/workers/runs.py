@@ -25,7 +25,7 @@ class RunningMain:
                 command, stdout=output, stderr=subprocess.STDOUT, cwd=folder.parent, start_new_session=True
             )
 
-    def finish(self, timeout: float = 60.0) -> int:
+    def finish(self, timeout: float = 180.0) -> int:
         """Waits for the end; returns the exit code."""
         try:
             return self.process.wait(timeout)
@@ -58,7 +58,7 @@ class RunningMain:
         """Process ids of all that it has started."""
         return [pid for pid, _ in _descendants(self.process.pid)]
 
-    def wait_for(self, steps: int, timeout: float = 40.0) -> None:
+    def wait_for(self, steps: int, timeout: float = 90.0) -> None:
         """Waits until it has trained so many steps."""
         wait_until(lambda: (self.folder / "status.json").exists() and self.status["steps"] >= steps, timeout, self)
 

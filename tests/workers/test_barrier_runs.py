@@ -27,7 +27,7 @@ SETTINGS = {
         *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
     "ppo with a GRU": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "12000"),
+        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "6000"),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),
     ),
 }
