@@ -26,6 +26,10 @@ class Exchange(Protocol):
     asynchronous: bool  # whether each contribution acts alone, and others may have moved the parameters since the last pull
 
     @property
+    def step_size_factor(self) -> float:
+        """What `adapt` has made of the step size."""
+
+    @property
     def wants_samples(self) -> bool:
         """Whether the next push has a use for samples."""
 
@@ -66,6 +70,7 @@ class Hogwild:
     """A contribution acts at once; nobody waits and nothing is locked (Niu et al. 2011)."""
 
     asynchronous, catching_up, lost, wants_samples = True, False, False, False
+    step_size_factor = 1.0
 
     def __init__(self, *, parameters: Tensor, optimizer: SharedOptimizer) -> None:
         """`parameters`: the shared vector [P] that `optimizer` moves."""
@@ -157,6 +162,11 @@ class Barrier:
         W, P = self._gradients.shape
         self._slice = slice(P * worker // W, P * (worker + 1) // W)
         self._fence, self._patience = threading.Lock(), LOOKS if patient else 0
+
+    @property
+    def step_size_factor(self) -> float:
+        """What `adapt` has made of the step size."""
+        return self._optimizer.step_size_factor
 
     @property
     def wants_samples(self) -> bool:

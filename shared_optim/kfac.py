@@ -5,7 +5,7 @@ log-likelihood by s, and the blocks of different maps by nothing. A bias is a co
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
@@ -27,7 +27,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class KFACSettings:
-    """Of one trust region; the defaults are those of ACKTR for games (OpenAI's baselines)."""
+    """Of one trust region; the defaults are those of ACKTR for games in OpenAI's baselines, which inverts at every update."""
 
     momentum: float = 0.9
     stat_decay: float = 0.99  # of the factors' running averages
@@ -48,7 +48,6 @@ class KFACMemory:
     contributions: SharedTensor  # [W, sum of all factors' contributions] float32
     direction: SharedTensor  # [P] float32, rows of each map each
     gains: SharedTensor  # [W, groups] float64, of each one's rows: direction times gradient
-    failures: SharedTensor  # [W] int64, inversions that gave nothing to use
 
     @classmethod
     def create(
@@ -68,13 +67,7 @@ class KFACMemory:
             contributions=SharedTensor(num_workers, size, dtype=torch.float32, context=context),
             direction=SharedTensor(num_parameters, dtype=torch.float32, context=context),
             gains=SharedTensor(num_workers, _num_groups(maps), dtype=torch.float64, context=context),
-            failures=SharedTensor(num_workers, dtype=torch.int64, context=context),
         )
-
-    @property
-    def num_failures(self) -> int:
-        """Inversions of all workers that gave nothing to use, so that the last good inverse went on."""
-        return int(self.failures.tensor.sum())
 
 
 def kfac_statistics_size(maps: Sequence[LinearMap], num_parameters: int) -> int:
@@ -106,8 +99,12 @@ class SharedKFAC(SharedOptimizer):
         memory: KFACMemory,
         worker: int,
         settings: Sequence[KFACSettings],
+        failed: Callable[[], object],
     ) -> None:
-        """`parameters` [P]; `statistics` [`kfac_statistics_size`], zero at first; `settings` of each group of maps."""
+        """`parameters` [P]; `statistics` [`kfac_statistics_size`], zero at first; `settings` of each group of maps.
+
+        `failed` is called for every inversion of this worker that gave nothing to use, so that the last good inverse went on.
+        """
         P, maps, num_groups = parameters.numel(), memory.maps, _num_groups(memory.maps)
         assert statistics.shape == (kfac_statistics_size(maps, P),)
         assert len(settings) == num_groups
@@ -115,7 +112,7 @@ class SharedKFAC(SharedOptimizer):
         self._maps, self._known = maps, memory.known
         self._num_workers = memory.contributions.tensor.shape[0]
         self._direction, self._gains = memory.direction.tensor, memory.gains.tensor
-        self._failures = memory.failures.tensor
+        self._failed = failed
         sizes = [statistics.numel() - P - 2 * num_groups, P, num_groups, num_groups]
         factors, self._velocity, self._num_updates, self._log_scales = torch.split(statistics, sizes)
         self._moving: Sequence[int] = range(num_groups)
@@ -164,6 +161,7 @@ class SharedKFAC(SharedOptimizer):
         """v ← μv + (1 - μ) ν u; θ ← θ - η v, with ν ≤ 1 such that η² ν² uᵀF u ≤ δ. While cold u is `gradient` and ν is 1.
 
         ν is that of the trust region, whose δ is about twice the divergence, as in OpenAI's baselines; the paper writes 2δ.
+        What v is made of when the cold is over knows of no trust region, so it begins anew.
         """
         gains = self._gains.sum(0)
         for group in self._moving:
@@ -174,8 +172,9 @@ class SharedKFAC(SharedOptimizer):
             else:
                 # uᵀF u = uᵀ∇, by u = F⁻¹∇.
                 source, scale = self._direction, _scale(eta**2 * float(gains[group]), settings.kl_clip)
+            momentum = 0.0 if int(self._num_updates[group]) == settings.cold_updates else settings.momentum
             for piece in self._pieces[group]:
-                velocity = self._velocity[piece].mul_(settings.momentum)
+                velocity = self._velocity[piece].mul_(momentum)
                 velocity.add_(source[piece], alpha=(1 - settings.momentum) * scale)
                 self._parameters[piece].add_(velocity, alpha=-eta)
             self._num_updates[group] += 1
@@ -193,6 +192,11 @@ class SharedKFAC(SharedOptimizer):
         elif divergence < desired / 2:
             self._log_scales[0] += math.log(1.5)
         self._log_scales[0].clamp_(-math.log(1000), math.log(1000))
+
+    @property
+    def step_size_factor(self) -> float:
+        """By what the first group's step size was multiplied."""
+        return math.exp(float(self._log_scales[0]))
 
     def _cold(self, group: int) -> bool:
         return int(self._num_updates[group]) < self._settings[group].cold_updates
@@ -219,8 +223,8 @@ class SharedKFAC(SharedOptimizer):
                 continue
             settings = self._settings[map_.group]
             due = (int(self._num_updates[map_.group]) - settings.cold_updates) % settings.inverse_interval == 0
-            if due or not A.inverse[0].any():
-                self._failures[self._worker] += not invert(A, G, settings.damping, settings.inverse)
+            if (due or not A.inverse[0].any()) and not invert(A, G, settings.damping, settings.inverse):
+                self._failed()
 
     def _precondition(self, gradient: Tensor) -> None:
         gains = [0.0] * len(self._settings)
@@ -239,7 +243,7 @@ class SharedKFAC(SharedOptimizer):
                 own = gradient[part.piece]
                 self._direction[part.piece] = own / (part.fisher + self._settings[0].damping)
                 gains[0] += float(self._direction[part.piece].double() @ own.double())
-        self._gains[self._worker] = torch.tensor(gains)
+        self._gains[self._worker] = torch.tensor(gains, dtype=torch.float64)
 
 
 def _num_groups(maps: Sequence[LinearMap]) -> int:

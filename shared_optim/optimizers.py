@@ -28,6 +28,11 @@ class SharedOptimizer:
         """Chooses the next step size by how far the last step went; nothing here."""
 
     @property
+    def step_size_factor(self) -> float:
+        """What `adapt` has made of the step size; 1 where it does nothing."""
+        return 1.0
+
+    @property
     def wants_samples(self) -> bool:
         """Whether `contribute` has a use for samples now; all workers' optimizers say the same between two meetings."""
         return False

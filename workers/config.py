@@ -144,7 +144,9 @@ class Config:
     desired_kl: float | None = flag(
         None, "acktr: adapt the step size until a step moves the policy this far, in nats on its batch", minimum=1e-12
     )
-    damping: float = flag(0.01, "kfac: what is added to the curvature's eigenvalues", minimum=1e-12)
+    damping: float = flag(
+        0.01, "kfac: what is added to the curvature's eigenvalues; with cholesky its root, shared by both factors", minimum=1e-12
+    )
     stat_decay: float = flag(0.99, "kfac: decay of the factors' running averages", minimum=0.0, maximum=0.999999)
     fisher_steps: int = flag(0, "acktr: steps of all workers' batch that the curvature is sampled at; 0: all", minimum=0)
     kfac_factor_interval: int = flag(1, "kfac: updates between two contributions to the factors", minimum=1)

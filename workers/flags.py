@@ -56,15 +56,19 @@ def _value_type(name: str) -> type:
 
 def _converter(name: str) -> Callable[[str], Any]:
     kind, metadata = _value_type(name), FIELDS[name].metadata
+    optional = kind is not str and FIELDS[name].default is None
 
     def convert(text: str) -> Any:
+        if optional and text == "none":
+            return None
         try:
             value = kind(float(text)) if kind is int else kind(text)
             exact = kind is not int or value == float(text)
         except (ValueError, OverflowError):
             exact = False
         if not exact:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}")
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}{' or none' if optional else ''}")
         low, high = metadata.get("minimum"), metadata.get("maximum")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             raise argparse.ArgumentTypeError(f"{text} must be {f'at least {low}' if high is None else f'from {low} to {high}'}")
@@ -146,11 +150,11 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
     config = Config(**{**below, **typed})
     _check_minibatches(config)
-    _check_kfac(config)
+    _check_kfac(config, typed)
     return CommandLine(config=config, environment=environment, origins=origins)
 
 
-def _check_kfac(config: Config) -> None:
+def _check_kfac(config: Config, typed: dict[str, Any]) -> None:
     if (config.algo == "acktr") != (config.optimizer == "kfac"):
         raise UsageError(
             f"--algo {config.algo} does not go with --optimizer {config.optimizer}: acktr's is kfac, and kfac is acktr's"
@@ -158,7 +162,7 @@ def _check_kfac(config: Config) -> None:
     if config.algo == "acktr" and not config.value_updates:
         together = config.value_kl_clip is None
         for name in ("value_lr", "value_damping", "value_stat_decay", "value_cold_updates"):
-            if getattr(config, name) is not None and (together or name == "value_lr"):
+            if typed.get(name) is not None and (together or name == "value_lr"):
                 what = "--value-updates" if name == "value_lr" else "--value-kl-clip or --value-updates"
                 raise UsageError(f"--{name.replace('_', '-')} needs {what}")
     if config.algo == "acktr" and (config.network == "impala" or config.auxiliary_heads):

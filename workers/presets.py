@@ -13,7 +13,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "a3c": {"exchange": "hogwild"},
     "a2c": {"exchange": "barrier"},
     "ppo": {"exchange": "barrier", "normalize_advantages": True},
-    "acktr": {"exchange": "barrier", "optimizer": "kfac", "lr": 0.25},
+    # Longer or summed gradients would make the first updates, which know no trust region, that much longer.
+    "acktr": {"exchange": "barrier", "optimizer": "kfac", "lr": 0.25, "max_grad_norm": 0.5, "loss_reduction": "mean"},
 }
 
 # "lr" is that of one environment in a batch, see `_actor_critic`.
@@ -98,7 +99,7 @@ PPO_PHYSICS: dict[str, Any] = {
     "bounds_loss_coef": 0.1,
     "scale_rewards": True,
 }
-# ACKTR as its paper has it for games, but for the number of steps that the curvature is sampled at.
+# ACKTR as its paper has it for games, but for what the curvature costs: see DESIGN.md.
 ACKTR: dict[str, Any] = {"use_linear_lr_decay": True, "num_steps": 20}
 ACKTR_ENVIRONMENTS = {"physics": 16}  # of all workers together; elsewhere 32
 ACKTR_FRAME: dict[str, Any] = {**ACKTR, "recurrent": "lstm", "hidden_size": 256, "fisher_steps": 64}

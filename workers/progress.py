@@ -13,6 +13,7 @@ from shared_optim.memory import SharedTensor
 COUNTERS = (
     *("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients", "heartbeat"),
     *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
+    "failed_inversions",
 )
 CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
 SUMS = (

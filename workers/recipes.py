@@ -202,6 +202,7 @@ def build_exchange(
     kfac: KFACMemory | None,
     worker: int,
     beat: Callable[[], None],
+    inversion_failed: Callable[[], object],
 ) -> Exchange:
     """The exchange over shared parameters; with --no-shared the statistics stay this process's own where it steps by itself."""
     if config.no_shared and barrier is None:
@@ -210,7 +211,8 @@ def build_exchange(
     if kfac is None:
         optimizer = _build_optimizer(config, parameters, statistics)
     else:
-        optimizer = SharedKFAC(parameters, statistics, memory=kfac, worker=worker, settings=_kfac_settings(config))
+        settings = _kfac_settings(config)
+        optimizer = SharedKFAC(parameters, statistics, memory=kfac, worker=worker, settings=settings, failed=inversion_failed)
     if barrier is None:
         return Hogwild(parameters=parameters, optimizer=optimizer)
     return Barrier(

@@ -26,7 +26,8 @@ METRICS = (
     *("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps", "time/time_elapsed"),
     *("train/n_updates", "train/policy_loss", "train/value_loss", "train/entropy_loss"),
     *("train/approx_kl", "train/clip_fraction"),
-    *("train/explained_variance", "train/grad_norm", "train/learning_rate", "eval/mean_reward", "eval/mean_ep_length"),
+    *("train/explained_variance", "train/grad_norm", "train/learning_rate", "train/failed_inversions"),
+    *("eval/mean_reward", "eval/mean_ep_length"),
     *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec"),
     *("async/pull_ms", "async/push_ms", "async/dropped_nonfinite"),
     *("workers/alive", "workers/restarts", "workers/steps_min", "workers/steps_max"),
@@ -45,6 +46,7 @@ STATUS: Mapping[str, Any] = {
     "workers_alive": 0,
     "restarts": 0,
     "dropped_gradients": 0,
+    "failed_inversions": 0,
     "exit_code": None,
 }
 STEPS = "time/total_timesteps"

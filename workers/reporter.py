@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,9 @@ RATE_WINDOW = 10.0  # seconds over which speeds are averaged
 class Reporter:
     """Reads what the workers write; differences between two looks give rates and means."""
 
-    def __init__(
-        self,
-        progress: ProgressTable,
-        *,
-        elapsed: float,
-        recent: list[tuple[float, int]],
-        failed_inversions: Callable[[], int] | None = None,
-    ) -> None:
+    def __init__(self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]) -> None:
         """`elapsed` seconds and `recent` (return, length) of episodes come from the run that this one goes on with."""
-        self._progress, self._failed_inversions = progress, failed_inversions
+        self._progress = progress
         self._episodes = EpisodeReader(progress)
         self._recent: deque[tuple[float, int]] = deque(recent, maxlen=RETURN_WINDOW)
         self.began = time.monotonic() - elapsed
@@ -110,9 +102,9 @@ class Reporter:
             "train/explained_variance": 1 - mean["value_loss"] / variance if variance > 0 else None,
             "train/approx_kl": mean["approx_kl"] or None,  # PPO tells it, and ACKTR with --desired-kl
             "train/clip_fraction": mean["clip_fraction"] or None,
-            "train/failed_inversions": None if self._failed_inversions is None else float(self._failed_inversions()),
             "train/grad_norm": mean["grad_norm"],
             "train/learning_rate": mean["learning_rate"],
+            "train/failed_inversions": totals["failed_inversions"],
             "async/policy_lag_mean": self.lag_mean,
             "async/policy_lag_max": float(self._progress.next_window()),
             "async/updates_per_sec": updates_per_second,
@@ -125,7 +117,7 @@ class Reporter:
 
     def _totals(self) -> dict[str, float]:
         sums = self._progress.sums.sum(axis=0)
-        names = ("contributions", "updates", "policy_lag_sum", "dropped_gradients")
+        names = ("contributions", "updates", "policy_lag_sum", "dropped_gradients", "failed_inversions")
         counters = {name: float(self._progress.total(name)) for name in names}
         return counters | dict(zip(SUMS, sums.tolist(), strict=True))
 
@@ -140,5 +132,5 @@ class Reporter:
             "steps_per_second": round(whole if self._ended else self.rates()[0], 1),
             "train_return_mean": self.train_return_mean,
             "dropped_gradients": self._progress.total("dropped_gradients"),
-            **({} if self._failed_inversions is None else {"failed_inversions": self._failed_inversions()}),
+            "failed_inversions": self._progress.total("failed_inversions"),
         }

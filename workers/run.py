@@ -27,7 +27,7 @@ from workers.run_folder import RunFolder
 from workers.snapshot import normaliser_state, policy_state
 
 ROWS = ("normaliser", "returns", "counters")
-CARRIED_COUNTERS = ("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients")
+CARRIED_COUNTERS = ("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients", "failed_inversions")
 
 
 def look_at(environment: ResolvedId, config: Config) -> Spaces:
@@ -119,7 +119,8 @@ class Run:
         if self.worker_states:
             for name, shared in rows.items():
                 shared.tensor.copy_(state["rows"][name])
-            self.memory.progress.counters[:] = state["rows"]["counters"].numpy()
+            counters = state["rows"]["counters"].numpy()
+            self.memory.progress.counters[:, : counters.shape[1]] = counters  # an older version may have had fewer
             self.memory.progress.column("heartbeat")[:] = 0  # of another boot's clock
         else:
             self._load_scaling(state)

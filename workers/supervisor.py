@@ -36,13 +36,7 @@ class Supervisor:
     def __init__(self, run: Run, *, context: BaseContext, records: Records, console: Console, interrupts: Interrupts) -> None:
         self._run, self._config, self._context = run, run.config, context
         self._records, self._console, self._interrupts = records, console, interrupts
-        kfac = run.memory.kfac
-        self._reporter = Reporter(
-            run.memory.progress,
-            elapsed=run.elapsed,
-            recent=run.recent,
-            failed_inversions=None if kfac is None else lambda: kfac.num_failures,
-        )
+        self._reporter = Reporter(run.memory.progress, elapsed=run.elapsed, recent=run.recent)
         self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()

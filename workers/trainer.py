@@ -95,6 +95,7 @@ class Trainer:
             kfac=memory.kfac,
             worker=task.worker,
             beat=self._beat,
+            inversion_failed=lambda: self._row.add("failed_inversions", 1),
         )
         environments = [
             make(task.environment, training=True, max_episode_length=config.max_episode_length, seed=seed) for seed in env_seeds
@@ -214,7 +215,8 @@ class Trainer:
             self._row.add("dropped_gradients", counts)
             return False
         seconds = {"pull_seconds": self._pull_seconds, "push_seconds": time.perf_counter() - began}
-        values = statistics | seconds | {"grad_norm": norm, "learning_rate": self._learning_rate()}
+        step_size = self._learning_rate() * self._exchange.step_size_factor
+        values = statistics | seconds | {"grad_norm": norm, "learning_rate": step_size}
         if self._desired_kl is not None:
             values["approx_kl"] = self._divergence
         self._row.contribution(values, policy_lag=policy_lag, updates=counts)

@@ -1,6 +1,7 @@
 """K-FAC against dense matrices, one big batch, and decompositions that fail."""
 
 import dataclasses
+import functools
 import math
 import multiprocessing
 import threading
@@ -42,13 +43,21 @@ class Team:
         self.kfac = KFACMemory.create(maps, known, **options)
         self.barrier = BarrierMemory.create(num_workers, size, context=context)
         settings = settings if isinstance(settings, list) else [settings]
+        self.failures: list[int] = []  # of whose inversions
         self.parameters, self.statistics = torch.zeros(size), torch.zeros(kfac_statistics_size(maps, size))
         self.workers = [
             Barrier(
                 memory=self.barrier,
                 worker=worker,
                 parameters=self.parameters,
-                optimizer=SharedKFAC(self.parameters, self.statistics, memory=self.kfac, worker=worker, settings=settings),
+                optimizer=SharedKFAC(
+                    self.parameters,
+                    self.statistics,
+                    memory=self.kfac,
+                    worker=worker,
+                    settings=settings,
+                    failed=functools.partial(self.failures.append, worker),
+                ),
                 beat=lambda: None,
                 patient=False,
             )
@@ -198,6 +207,20 @@ def test_while_cold_steps_are_plain_and_cut_to_the_longest_gradient():
     torch.testing.assert_close(team.parameters, -0.1 * 0.5 * gradient / gradient.norm())
 
 
+def test_the_first_natural_step_knows_nothing_of_the_cold_ones():
+    torch.manual_seed(0)
+    settings = KFACSettings(momentum=0.9, cold_updates=3, kl_clip=1e-4)
+    team = Team([one_map(50)], settings=settings)
+    for _ in range(3):
+        team.push([torch.ones(SIZE)], [[make_samples(50)]])
+    before, gradient = team.parameters.clone(), torch.randn(SIZE)
+    team.push([gradient], [[make_samples(50)]])
+    direction = team.kfac.direction.tensor
+    nu = math.sqrt(1e-4 / float(direction @ gradient))
+    assert nu < 1
+    torch.testing.assert_close(team.parameters - before, -0.1 * nu * direction)
+
+
 @pytest.mark.parametrize("inverse", ["cholesky", "eigh"])
 def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(inverse, monkeypatch):
     torch.manual_seed(0)
@@ -221,12 +244,12 @@ def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(i
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
     retries = RETRIES if inverse == "cholesky" else 1
     assert calls == [torch.float32] + retries * [torch.float64]
-    assert team.kfac.num_failures == 1
+    assert team.failures == [0]
     assert torch.equal(optimizer._factors[0][0].inverse, good)
     assert torch.isfinite(team.parameters).all() and not torch.equal(team.parameters, before)
     monkeypatch.undo()
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
-    assert team.kfac.num_failures == 1
+    assert team.failures == [0]
     assert not torch.equal(optimizer._factors[0][0].inverse, good)
 
 

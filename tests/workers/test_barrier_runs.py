@@ -26,6 +26,10 @@ SETTINGS = {
         *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),
         *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
+    "acktr with convolutions": (
+        *("--env-name", "PongNoFrameskip-v4", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2", "--envs-per-process", "2"),
+        *("--num-env-steps", "4000", "--hidden-size", "64"),
+    ),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "6000"),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),

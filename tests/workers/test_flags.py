@@ -69,6 +69,36 @@ def test_what_does_not_go_with_acktr_is_refused(words, sentence):
         parse(["--env-name", "CartPole-v1", *words])
 
 
+def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region():
+    authors = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"]
+    joint = parse([*authors, "--value-updates", "0"]).config
+    assert (joint.value_updates, joint.value_kl_clip) == (0, 0.3)
+    one_region = parse([*authors, "--value-updates", "0", "--value-kl-clip", "none", "--desired-kl", "none"]).config
+    assert (one_region.value_kl_clip, one_region.desired_kl) == (None, None)
+    with pytest.raises(UsageError, match="'never' is not a number or none"):
+        parse([*authors, "--desired-kl", "never"])
+    with pytest.raises(UsageError, match="'none' is not a number"):
+        parse([*authors, "--lr", "none"])
+
+
+def test_classic_settings_leave_acktr_its_gradients_scale():
+    config = parse(["--env-name", "Pong-v0", "--algo", "acktr", "--preset", "classic"]).config
+    assert (config.loss_reduction, config.max_grad_norm) == ("mean", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "batch"),
+    [
+        ("--env-name PongNoFrameskip-v4 --algo acktr --num-processes 32 --num-steps 20", "PongNoFrameskip-v4", (32, 1, 20)),
+        ("--algo acktr --env-name Reacher-v2 --seed 0 --num-env-steps 1000 --num-processes 2", "Reacher-v4", (2, 8, 20)),
+    ],
+)
+def test_acktrs_commands_of_its_users(words, environment, batch):
+    line = parse(words.split())
+    assert line.environment.id == environment
+    assert (line.config.num_processes, line.config.envs_per_process, line.config.num_steps) == batch
+
+
 def test_every_field_is_read_by_the_program():
     """A flag that nothing reads is a dead flag."""
     read = set()

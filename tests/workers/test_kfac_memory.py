@@ -79,6 +79,7 @@ def test_the_authors_settings_reach_the_algorithm_and_each_group():
         kfac=memory,
         worker=0,
         beat=lambda: None,
+        inversion_failed=lambda: None,
     )
     policy, critic = exchange._optimizer._settings
     assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (0.01, 0.01, 0.99, 1)

@@ -31,6 +31,14 @@ def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
     assert "done: reached a training return of" in with_core.text
 
 
+@pytest.mark.parametrize(("toy", "optimum"), [("Bandit", 4.9), ("Aim", 9.6)])
+def test_acktr_learns_toys_to_the_optimum(tmp_path, toy, optimum):
+    base = ("--env-name", f"envs.toys:{toy}-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
+    run = RunningMain(tmp_path / "run", "--algo", "acktr", "--entropy-coef", "0", "--num-env-steps", "250000", base=base)
+    assert run.finish(90) == 0, run.text
+    assert run.status["eval_return_mean"] > optimum
+
+
 @pytest.mark.parametrize("flags", [(), ("--squash-actions", "--state-dependent-std"), ("--recurrent", "gru")])
 def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
     base = ("--env-name", "envs.toys:Aim-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
