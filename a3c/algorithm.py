@@ -20,6 +20,7 @@ class Batch:
     steps: Segment  # T steps of B environments
     advantages: Tensor  # [T, B]
     returns: Tensor  # [T, B]
+    weight: float = 1.0  # of this worker's part among all workers', 1 on average; at 0 it has none
     entropy_scale: float = 1.0  # what the entropy coefficient is multiplied by
     groups: tuple[int, ...] = ()  # of parameters that learn, for an optimizer that has groups; none named: all
 

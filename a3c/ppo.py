@@ -27,6 +27,8 @@ class ProximalPolicyOptimization(ActorCriticLoss):
     target_kl: float = math.inf  # where the passes end
     num_epochs: int  # K, passes over the segment
     num_mini_batch: int  # minibatches in a pass: of single steps, or of whole sequences if the network has a recurrent core
+    worker: int = 0  # which one this is
+    num_workers: int = 1  # who learn from one batch
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
         """Every minibatch of every pass."""
@@ -36,8 +38,12 @@ class ProximalPolicyOptimization(ActorCriticLoss):
             advantages = normalized(advantages, average)
         if self.num_mini_batch > 1 and not segment.recurrent:
             segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
+        dealt = segment.recurrent and self.num_mini_batch > advantages.shape[1]
         for _ in range(self.num_epochs):
-            yield from self._minibatches(segment, advantages, returns)
+            if dealt:
+                yield from self._dealt(segment, advantages, returns, average)
+            else:
+                yield from self._minibatches(segment, advantages, returns)
 
     def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
         """A minibatch's loss and what it is made of."""
@@ -53,6 +59,8 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         loss, statistics = self.total(
             model, batch, policy=policy, policy_loss=policy_loss, value_loss=value_loss, entropies=entropies
         )
+        if self.clip_values:  # the value loss is another then
+            statistics["square_error"] = (batch.returns - values).detach().square().mean()
         return loss, statistics | {
             # Schulman's estimate of KL(acted || now), http://joschu.net/blog/kl-approx.html
             "approx_kl": (ratio - 1 - log_ratio).detach().mean(),
@@ -76,6 +84,16 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         parts = (segment.of(order).split(sizes), *(torch.split(values[:, order], sizes, 1) for values in (advantages, returns)))
         for steps, A, R in zip(*parts, strict=True):
             yield Batch(steps=steps, advantages=A, returns=R)
+
+    def _dealt(self, segment: Segment, advantages: Tensor, returns: Tensor, average: Average) -> Iterator[Batch]:
+        """All workers' sequences in an order that they share; of each minibatch this worker has one, several or none."""
+        B, W = advantages.shape[1], self.num_workers
+        common = float(average(torch.rand(1, dtype=torch.float64)))
+        order = torch.randperm(W * B, generator=torch.Generator().manual_seed(int(common * 2**53)))
+        for minibatch in order.tensor_split(self.num_mini_batch):
+            own = minibatch[minibatch // B == self.worker] % B
+            weight = len(own) * W / len(minibatch)
+            yield Batch(steps=segment.of(own), advantages=advantages[:, own], returns=returns[:, own], weight=weight)
 
     def _value_loss(self, values: Tensor, acted_values: Tensor, returns: Tensor) -> Tensor:
         errors = (returns - values).square()

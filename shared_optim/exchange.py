@@ -34,20 +34,17 @@ class Exchange(Protocol):
         """Whether the next push has a use for samples."""
 
     @property
-    def catching_up(self) -> bool:
-        """Whether the next meeting is one at which a worker that died had arrived before this one replaced it."""
-
-    @property
     def lost(self) -> bool:
         """Whether nobody knows any more what was said at the next meeting, because that worker had arrived at a later one."""
 
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float | None:
         """Contributes a gradient [P]; returns the norm, before clipping, of what was applied. One not finite is not.
 
-        `samples` are for an optimizer that knows the curvature; behind a barrier only.
+        None where a worker that died had made all of this push, before this one replaced it. `samples` are for an optimizer that
+        knows the curvature; behind a barrier only.
         """
 
     def select(self, groups: Sequence[int]) -> None:
@@ -69,7 +66,7 @@ class Exchange(Protocol):
 class Hogwild:
     """A contribution acts at once; nobody waits and nothing is locked (Niu et al. 2011)."""
 
-    asynchronous, catching_up, lost, wants_samples = True, False, False, False
+    asynchronous, lost, wants_samples = True, False, False
     step_size_factor = 1.0
 
     def __init__(self, *, parameters: Tensor, optimizer: SharedOptimizer) -> None:
@@ -187,15 +184,16 @@ class Barrier:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
-        """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped."""
+    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float | None:
+        """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped. See `Exchange`."""
         self._meet(lambda: self._contribute(gradient, samples))
         self._meet(self._average_own_slice)
         for stage in self._optimizer.stages(self._mean):
             self._meet(stage)
         norm = float(torch.linalg.vector_norm(self._norms))
+        repeated = self.catching_up
         self._meet(lambda: self._step(norm, learning_rate, max_norm))
-        return norm
+        return None if repeated else norm
 
     def select(self, groups: Sequence[int]) -> None:
         """Which groups of parameters move from here on; each worker says it."""

@@ -105,7 +105,7 @@ class Config:
     max_grad_norm: float = flag(
         0.5, "longest gradient; longer ones are scaled down (acktr: in the cold updates only)", minimum=1e-9
     )
-    loss_reduction: str = flag("mean", "losses over a segment's steps", choices=("mean", "sum"))
+    loss_reduction: str = flag("mean", "losses over a segment's steps; ppo: always mean", choices=("mean", "sum"))
     clip_param: float = flag(0.2, "ppo: how far the ratio of probabilities may move from 1", minimum=0.0)
     ppo_epoch: int = flag(2, "ppo: passes over a segment", minimum=1)
     num_mini_batch: int = flag(1, "ppo: minibatches in a pass; of whole sequences if the network is recurrent", minimum=1)

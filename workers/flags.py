@@ -21,6 +21,11 @@ SHORTHANDS = {
     "--use-gae": "--gae-lambda 0.95 unless that flag says otherwise; with no-, the n-step return: --gae-lambda 1",
     "--recurrent-policy": "--recurrent gru unless that flag says otherwise; with no-, --recurrent none",
 }
+# What it has for graphics cards.
+ACCEPTED = {
+    "--no-cuda": "accepted and without effect: everything is computed on processor cores",
+    "--cuda-deterministic": "accepted and without effect: at a barrier every bit is always the same",
+}
 
 
 class UsageError(Exception):
@@ -118,6 +123,8 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
         group.add_argument(*names, **options)
     for name, text in SHORTHANDS.items():
         groups["algorithm"].add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+    for name, text in ACCEPTED.items():
+        groups["algorithm"].add_argument(name, action="store_true", help=text)
     return parser
 
 
@@ -129,6 +136,8 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     if "-h" in arguments or "--help" in arguments:
         _print_help(arguments)
     namespace = vars(build_parser({}).parse_args(arguments))
+    for accepted in ("no_cuda", "cuda_deterministic"):
+        namespace.pop(accepted, None)
     typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
     _write_out(typed)
     from envs.ids import resolve
@@ -179,11 +188,14 @@ def _check_minibatches(config: Config) -> None:
     recurrent = config.recurrent != "none"
     shortest = min(config.distributed_step_size or (config.num_steps,))
     pieces = config.envs_per_process * (1 if recurrent else shortest)
-    if config.num_mini_batch > pieces:
+    dealt = recurrent and config.exchange == "barrier" and not config.distributed_step_size
+    most = pieces * (config.num_processes if dealt else 1)
+    if config.num_mini_batch > most:
         what = "sequences, one an environment" if recurrent else "steps"
+        whose = "all workers' segments have" if dealt else "a worker's segment has"
         raise UsageError(
-            f"--num-mini-batch {config.num_mini_batch} is more than the {pieces} {what}, that a worker's segment has; "
-            f"use at most {pieces}, or more {'--envs-per-process' if recurrent else '--num-steps'}"
+            f"--num-mini-batch {config.num_mini_batch} is more than the {most} {what}, that {whose}; "
+            f"use at most {most}, or more {'--envs-per-process' if recurrent else '--num-steps'}"
         )
 
 

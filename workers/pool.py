@@ -6,12 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
 from workers.process import deaf_children
 
+MESSAGE_PATIENCE = 0.1  # seconds in which to look for the rest of a message that has begun to arrive
 PRELOADED = ["workers.trainer", "workers.evaluator", "ale_py"]
 
 
@@ -42,13 +44,17 @@ class Child:
             self.process.start()
         theirs.close()
         self.started = time.monotonic()
+        self._reader = ThreadPoolExecutor(1)
+        self._incoming: Future[Any] | None = None
 
     def messages(self) -> list[Any]:
-        """What it has sent and nobody has read."""
+        """What it has sent and nobody has read; the rest of a message that it was stopped in is not waited for."""
         result = []
-        with contextlib.suppress(EOFError, OSError):
-            while self.pipe.poll():
-                result.append(self.pipe.recv())
+        with contextlib.suppress(EOFError, OSError, TimeoutError):
+            while self._incoming is not None or self.pipe.poll():
+                self._incoming = self._incoming or self._reader.submit(self.pipe.recv)
+                result.append(self._incoming.result(MESSAGE_PATIENCE))
+                self._incoming = None
         return result
 
     def send(self, message: Any) -> None:

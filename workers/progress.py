@@ -18,7 +18,7 @@ COUNTERS = (
 CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
 SUMS = (
     *("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate"),
-    *("approx_kl", "clip_fraction", "pull_seconds", "push_seconds"),
+    *("approx_kl", "clip_fraction", "square_error", "pull_seconds", "push_seconds"),
 )
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 

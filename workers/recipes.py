@@ -96,8 +96,8 @@ def _build_head(config: Config, spaces: Spaces) -> Head:
     )
 
 
-def build_algorithm(config: Config) -> Algorithm:
-    """The losses of `--algo`."""
+def build_algorithm(config: Config, worker: int = 0) -> Algorithm:
+    """The losses of `--algo`, as one of the workers has them."""
     common: dict[str, Any] = {
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
@@ -113,6 +113,8 @@ def build_algorithm(config: Config) -> Algorithm:
             clip_param=config.clip_param,
             num_epochs=config.ppo_epoch,
             num_mini_batch=config.num_mini_batch,
+            worker=worker,
+            num_workers=config.num_processes if config.exchange == "barrier" else 1,
             clip_values=config.use_clipped_value_loss,
             target_kl=math.inf if config.target_kl is None else config.target_kl,
         )

@@ -87,6 +87,7 @@ class Reporter:
         mean = {name: change[name] / change["contributions"] for name in (*SUMS, "policy_lag_sum")}
         self.lag_mean = mean["policy_lag_sum"]
         variance = mean["return_square_mean"] - mean["return_mean"] ** 2
+        square_error = mean["square_error"] or mean["value_loss"]
         steps_per_second, updates_per_second = self.rates()
         steps_by_worker = self._progress.column("steps")
         return {
@@ -99,7 +100,7 @@ class Reporter:
             "train/policy_loss": mean["policy_loss"],
             "train/value_loss": mean["value_loss"],
             "train/entropy_loss": -mean["entropy"],
-            "train/explained_variance": 1 - mean["value_loss"] / variance if variance > 0 else None,
+            "train/explained_variance": 1 - square_error / variance if variance > 0 else None,
             "train/approx_kl": mean["approx_kl"] or None,  # PPO tells it, and ACKTR with --desired-kl
             "train/clip_fraction": mean["clip_fraction"] or None,
             "train/grad_norm": mean["grad_norm"],

@@ -4,6 +4,7 @@ import math
 import random
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -73,6 +74,7 @@ class Trainer:
         seeds = np.random.SeedSequence(config.seed, spawn_key=(task.worker, *task.stream))
         torch_seed, *env_seeds = seeds.generate_state(1 + config.envs_per_process).tolist()
         step_sizes = config.distributed_step_size or (config.num_steps,)
+        num_steps = [step_sizes[worker % len(step_sizes)] for worker in range(config.num_processes)]
 
         self._config, self._worker, self._memory, self._send = config, task.worker, memory, send
         self._progress, self._row = memory.progress, WorkerRow(memory.progress, task.worker)
@@ -84,8 +86,10 @@ class Trainer:
         )
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
-        self._algorithm = build_algorithm(config)
+        self._algorithm = build_algorithm(config, task.worker)
         self._desired_kl = config.desired_kl if isinstance(self._algorithm, NaturalActorCritic) else None
+        # What this worker's means count among those of all whose steps make one batch.
+        self._weight = 1.0 if memory.barrier is None else num_steps[task.worker] * len(num_steps) / sum(num_steps)
         self._traced = None if task.program is None else TracedGradient(task.program, self._model)
         self._exchange = build_exchange(
             config,
@@ -104,7 +108,7 @@ class Trainer:
         self._actor = Actor(
             model=self._model,
             environments=batch,
-            num_steps=step_sizes[task.worker % len(step_sizes)],
+            num_steps=num_steps[task.worker],
             generator=torch.Generator().manual_seed(torch_seed),
             row=self._row,
         )
@@ -125,10 +129,13 @@ class Trainer:
             if self._config.scale_rewards:
                 self._scale_rewards(segment)
             all_finite = True
-            for batch in self._algorithm.batches(segment, self._exchange.average):
+            for batch in self._algorithm.batches(segment, self._average):
                 self._exchange.select(batch.groups)
                 gradient, statistics, samples = self._differentiate(batch)
-                if self._algorithm.ends(statistics, self._exchange.average):
+                if batch.weight != 1:
+                    gradient.mul_(batch.weight)
+                    statistics.update({name: batch.weight * value for name, value in statistics.items()})
+                if self._algorithm.ends(statistics, self._average):
                     break
                 critic_only = batch.groups == (CRITIC,)
                 finite = self._push(gradient, statistics, samples, critic_only=critic_only)
@@ -136,10 +143,13 @@ class Trainer:
                 if self._desired_kl is not None and not critic_only:
                     self._adapt_step_size(batch, moved=finite)
                 all_finite &= finite
-            self._judge(all_finite)
+            self._judge(segment, all_finite)
             self._observe(segment.observations)
             self._row.add("segments", 1)
             self._exchange.begin_round()
+
+    def _average(self, means: Tensor) -> Tensor:
+        return self._exchange.average(means * self._weight)
 
     def _finished(self) -> bool:
         """Before each segment: where the run stands, and whether it is over; at a barrier all see the same."""
@@ -182,6 +192,8 @@ class Trainer:
         self._pull_seconds = time.perf_counter() - began
 
     def _differentiate(self, batch: Batch) -> tuple[Tensor, dict[str, float], Samples]:
+        if batch.weight == 0:
+            return torch.zeros_like(self._parameters.vector), defaultdict(float), ()
         if self._traced is not None and self._traced.fits(batch):
             return *self._traced(batch), ()
         loss, statistics = self._algorithm.loss(self._model, batch)
@@ -203,13 +215,15 @@ class Trainer:
     def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = (), *, critic_only: bool = False) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
         self._beat()
-        asynchronous, repeated = self._exchange.asynchronous, self._exchange.catching_up
+        asynchronous = self._exchange.asynchronous
         policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
         learning_rate, began = self._learning_rate(critic_only=critic_only), time.perf_counter()
         max_norm = self._config.max_grad_norm
+        if self._weight != 1 and (self._config.loss_reduction == "mean" or self._config.algo == "ppo"):
+            gradient.mul_(self._weight)
         norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=samples)
         counts = int(asynchronous or self._worker == 0)
-        if repeated:  # and counted by the predecessor
+        if norm is None:  # counted by the predecessor
             return True
         if not math.isfinite(norm):
             self._row.add("dropped_gradients", counts)
@@ -222,9 +236,11 @@ class Trainer:
         self._row.contribution(values, policy_lag=policy_lag, updates=counts)
         return True
 
-    def _judge(self, all_finite: bool) -> None:
+    def _judge(self, segment: Segment, all_finite: bool) -> None:
         self._bad_segments = 0 if all_finite else self._bad_segments + 1
-        if self._bad_segments >= MAX_BAD_SEGMENTS:
+        # Whose own segment is sound waits for those to be replaced who spoil the mean of all.
+        sound = self._bad_segments and bool(torch.isfinite(segment.rewards + segment.values).all())
+        if self._bad_segments >= (2 if sound else 1) * MAX_BAD_SEGMENTS:
             raise FloatingPointError(f"gradients of {MAX_BAD_SEGMENTS} segments in a row were not finite")
 
     def _learning_rate(self, *, critic_only: bool = False) -> float:

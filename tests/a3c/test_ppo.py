@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from a3c.algorithm import Batch
 from a3c.heads import Categorical
 from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
@@ -110,6 +111,35 @@ def test_values_clipped_earn_nothing_beyond_the_clip():
     assert not torch.equal(near, values)
     expected = torch.maximum((returns - values) ** 2, (returns - near) ** 2).mean()
     torch.testing.assert_close(told["value_loss"], expected)
+
+
+def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences():
+    model, W, minibatches = make_model(), 3, 2
+    segment = make_segment(model, 5, W)
+    move(model)
+    settings = SETTINGS | {"normalize_advantages": False}
+
+    def batches(worker: int) -> list[Batch]:
+        algorithm = ProximalPolicyOptimization(**settings, num_epochs=2, num_mini_batch=minibatches, worker=worker, num_workers=W)
+        common = iter((0.3, 0.7))  # what all draw in each pass
+        return list(algorithm.batches(segment.of(torch.tensor([worker])), lambda _: torch.tensor(next(common))))
+
+    def gradient(batch: Batch) -> torch.Tensor:
+        loss, _ = alone.loss(model, batch)
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, [*model.parameters()])])
+
+    alone = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1)
+    (whole,) = alone.batches(segment)
+    seen = []
+    for parts in zip(*(batches(worker) for worker in range(W)), strict=True):
+        own = torch.tensor([worker for worker, part in enumerate(parts) if part.weight])
+        assert [part.steps.rewards.shape[1] for part in parts] == [int(worker in own) for worker in range(W)]
+        together = Batch(steps=segment.of(own), advantages=whole.advantages[:, own], returns=whole.returns[:, own])
+        mean = sum(part.weight * gradient(part) for part in parts if part.weight) / W
+        torch.testing.assert_close(mean, gradient(together))
+        seen.append(own.tolist())
+    assert [sorted(a + b) for a, b in (seen[:2], seen[2:])] == [[0, 1, 2], [0, 1, 2]]
+    assert {len(own) for own in seen} == {1, 2}
 
 
 @pytest.mark.parametrize(("others", "ends"), [(0.05, False), (0.15, True)])

@@ -26,9 +26,21 @@ SETTINGS = {
         *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),
         *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
+    "a2c on frames, with an LSTM": (
+        *("--env-name", "Pong-v0", *BANDIT[2:], "--algo", "a2c", "--num-processes", "2", "--envs-per-process", "2"),
+        *("--num-env-steps", "4000", "--hidden-size", "32"),
+    ),
+    "ppo on stacks": (
+        *("--env-name", "BreakoutNoFrameskip-v4", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2"),
+        *("--envs-per-process", "2", "--num-steps", "32", "--num-env-steps", "4000", "--hidden-size", "64"),
+    ),
     "acktr with convolutions": (
         *("--env-name", "PongNoFrameskip-v4", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2", "--envs-per-process", "2"),
         *("--num-env-steps", "4000", "--hidden-size", "64"),
+    ),
+    "ppo with fewer sequences of a worker than minibatches": (
+        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "3", "--num-env-steps", "6000"),
+        *("--envs-per-process", "1", "--num-mini-batch", "2", "--recurrent-policy", "--target-kl", "0.02"),
     ),
     "ppo with a GRU": (
         *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "6000"),
@@ -93,8 +105,9 @@ def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_
     assert_same(final(whole), final(resumed))
 
 
-def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path):
-    base = (*HOPPER, "--num-processes", "1", "--num-env-steps", "3000", "--envs-per-process", "1")
+@pytest.mark.parametrize("algo", ["a3c", "ppo"])
+def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
+    base = (*HOPPER, "--algo", algo, "--num-processes", "1", "--num-env-steps", "3000", "--envs-per-process", "1")
     barrier, hogwild = (RunningMain(tmp_path / name, "--exchange", name, base=base) for name in ("barrier", "hogwild"))
     assert barrier.finish() == 0, barrier.text
     assert hogwild.finish() == 0, hogwild.text

@@ -99,6 +99,40 @@ def test_acktrs_commands_of_its_users(words, environment, batch):
     assert (line.config.num_processes, line.config.envs_per_process, line.config.num_steps) == batch
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "batch"),
+    [
+        ("--env-name PongNoFrameskip-v4 --algo a2c --num-processes 4", "PongNoFrameskip-v4", (4, 4, 10, 4e-4)),
+        ("--env-name PongNoFrameskip-v4 --algo a2c --num-processes 16 --no-cuda", "PongNoFrameskip-v4", (16, 1, 10, 4e-4)),
+        (
+            "--env-name PongNoFrameskip-v4 --algo ppo --use-gae --lr 2.5e-4 --clip-param 0.1 --value-loss-coef 0.5"
+            " --num-processes 8 --num-steps 128 --num-mini-batch 4 --log-interval 1 --use-linear-lr-decay --entropy-coef 0.01"
+            " --cuda-deterministic",
+            "PongNoFrameskip-v4",
+            (8, 1, 128, 2.5e-4),
+        ),
+        ("--env-name Reacher-v2 --algo a2c --num-env-steps 1000000 --num-processes 4", "Reacher-v4", (4, 4, 20, 3e-3)),
+        (
+            "--env-name Reacher-v2 --algo ppo --use-gae --log-interval 1 --num-steps 2048 --num-processes 1 --lr 3e-4"
+            " --entropy-coef 0 --value-loss-coef 0.5 --ppo-epoch 10 --num-mini-batch 32 --gamma 0.99 --gae-lambda 0.95"
+            " --num-env-steps 1000000 --use-linear-lr-decay --use-proper-time-limits",
+            "Reacher-v4",
+            (1, 1, 2048, 3e-4),
+        ),
+        (
+            "--env-name PongNoFrameskip-v4 --algo ppo --recurrent-policy --num-processes 8 --num-steps 128 --num-mini-batch 4",
+            "PongNoFrameskip-v4",
+            (8, 1, 128, 2.5e-4),
+        ),
+    ],
+)
+def test_commands_of_pytorch_a2c_ppo_acktrs_users(words, environment, batch):
+    line = parse(words.split())
+    config = line.config
+    assert line.environment.id == environment
+    assert (config.num_processes, config.envs_per_process, config.num_steps, config.lr) == batch
+
+
 def test_every_field_is_read_by_the_program():
     """A flag that nothing reads is a dead flag."""
     read = set()
@@ -254,10 +288,12 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
                 "2",
                 "--recurrent-policy",
                 "--num-mini-batch",
-                "4",
+                "7",
+                "--num-processes",
+                "3",
             ],
             2,
-            "more than the 2 sequences",
+            "more than the 6 sequences",
         ),
         (["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"], 2, "contradict each other"),
         (["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"], 2, "leave --squash-actions out"),

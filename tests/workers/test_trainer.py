@@ -1,6 +1,7 @@
 """The order of a worker's calls, on tape."""
 
 import dataclasses
+import math
 import multiprocessing
 
 import pytest
@@ -131,13 +132,14 @@ def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them
     torch.testing.assert_close(task.memory.parameters.tensor, before)
     assert task.memory.progress.total("dropped_gradients") == 2
     assert task.memory.progress.total("updates") == 0
-    for _ in range(MAX_BAD_SEGMENTS - 1):
-        trainer._judge(False)
-    trainer._judge(True)
-    for _ in range(MAX_BAD_SEGMENTS - 1):
-        trainer._judge(False)
-    with pytest.raises(FloatingPointError, match="not finite"):
-        trainer._judge(False)
+    sound = trainer._actor.play()
+    broken = dataclasses.replace(sound, rewards=torch.full_like(sound.rewards, math.nan))
+    for segment, most in ((broken, MAX_BAD_SEGMENTS), (sound, 2 * MAX_BAD_SEGMENTS)):  # others' may be broken
+        trainer._judge(segment, True)
+        for _ in range(most - 1):
+            trainer._judge(segment, False)
+        with pytest.raises(FloatingPointError, match="not finite"):
+            trainer._judge(segment, False)
 
 
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
