@@ -114,13 +114,14 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
 def _wrap_atari(
     env: gym.Env[Any, Any], resolved: ResolvedId, training: bool, max_episode_length: int | None
 ) -> gym.Env[Any, Any]:
-    ale = env.unwrapped.ale  # type: ignore[attr-defined]
+    emulator: Any = env.unwrapped
+    ale = emulator.ale
     stack84 = resolved.observation == "stack84"
     screen = GreyScreen(ale, grey="luminance") if stack84 else GreyScreen(ale, grey="mean", rows=FRAME42_ROWS)
     skips_here = stack84 and base_frameskip(resolved) == 1
     if stack84:
         env = NoopReset(env)
-    elif not training and ale.getFloat("repeat_action_probability") == 0:
+    elif not training and emulator.repeat_action_probability == 0:
         # Nothing in the emulator is random: without this, a greedy policy would play one game over and over.
         env = NoopReset(env, noop_max=max(1, NOOP_FRAMES // math.ceil(_mean_skip(resolved))))
     if skips_here:

@@ -42,7 +42,7 @@ def test_atari_ids_make_the_emulator_they_promise(
     emulator: Any = env.unwrapped
     assert (resolved.family, resolved.observation) == ("atari", observation)
     assert emulator._frameskip == frameskip
-    assert emulator.ale.getFloat("repeat_action_probability") == pytest.approx(sticky)
+    assert emulator.repeat_action_probability == pytest.approx(sticky)
     assert frames_per_second(env, resolved) == rate
     observed, _ = env.reset(seed=1)
     assert observed in env.observation_space

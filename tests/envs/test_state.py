@@ -1,7 +1,9 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from ale_py.env import AtariEnv
 
+from envs.emulator import Emulator
 from envs.ids import resolve
 from envs.make import make
 from envs.state import Unsaveable, load_state, save_state
@@ -41,6 +43,49 @@ def test_a_restored_environment_goes_on_as_if_nothing_had_been(tmp_path, name):
     for mine, theirs in zip(play(first, 200, seed=2), play(second, 200, seed=2), strict=True):
         for a, b in zip(mine, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["Pong-v0", "PongNoFrameskip-v0", "ALE/Breakout-v5"])
+def test_the_action_that_sticks_is_restored(name):
+    resolved = resolve(name)
+    first = make(resolved, training=True, seed=1)
+    first.reset(seed=1)
+    for moment in range(12):
+        play(first, 7, seed=moment)
+        second = make(resolved, training=True, seed=2)
+        second.reset(seed=2)
+        load_state(second, save_state(first))
+        for mine, theirs in zip(play(first, 12, seed=moment), play(second, 12, seed=moment), strict=True):
+            np.testing.assert_array_equal(mine[0], theirs[0])
+
+
+def test_sticky_actions_are_those_of_the_emulator():
+    """How long one action is held is the only thing that they change, so with probability 0 and 1 games are ALE's own."""
+    kwargs = {"game": "pong", "obs_type": "ram", "frameskip": 3}
+    for probability in (0.0, 0.5, 1.0):
+        ours, ales = (
+            Emulator(repeat_action_probability=probability, **kwargs),
+            AtariEnv(repeat_action_probability=probability, **kwargs),
+        )
+        seen = []
+        for env in (ours, ales):
+            env.reset(seed=3)
+            rng = np.random.default_rng(0)
+            seen.append([env.step(int(rng.integers(6)))[0].copy() for _ in range(200)])
+        same = [bool((a == b).all()) for a, b in zip(*seen, strict=True)]
+        assert all(same) == (probability in (0.0, 1.0))
+
+
+def test_frames_keep_the_last_action_as_often_as_they_should():
+    env = Emulator(game="pong", obs_type="ram", frameskip=1, repeat_action_probability=0.3, seed=0)
+    env.reset(seed=0)
+    kept = 0
+    for n in range(3000):
+        before = env._held
+        env.step(2 + n % 2)
+        kept += env._held == before
+    # The new action differs from the last frame's unless that one had kept an older one: p in the first case, 1 in the other.
+    assert kept / 3000 == pytest.approx(0.3 / (1 + 0.3) * 2, abs=0.03)
 
 
 def test_what_nobody_knows_how_to_save_is_said(tmp_path):
