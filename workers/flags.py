@@ -136,8 +136,8 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     if "-h" in arguments or "--help" in arguments:
         _print_help(arguments)
     namespace = vars(build_parser({}).parse_args(arguments))
-    for accepted in ("no_cuda", "cuda_deterministic"):
-        namespace.pop(accepted, None)
+    for name in ACCEPTED:
+        namespace.pop(name.removeprefix("--").replace("-", "_"), None)
     typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
     _write_out(typed)
     from envs.ids import resolve

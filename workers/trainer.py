@@ -241,7 +241,7 @@ class Trainer:
         # Whose own segment is sound waits for those to be replaced who spoil the mean of all.
         sound = self._bad_segments and bool(torch.isfinite(segment.rewards + segment.values).all())
         if self._bad_segments >= (2 if sound else 1) * MAX_BAD_SEGMENTS:
-            raise FloatingPointError(f"gradients of {MAX_BAD_SEGMENTS} segments in a row were not finite")
+            raise FloatingPointError(f"gradients of {self._bad_segments} segments in a row were not finite")
 
     def _learning_rate(self, *, critic_only: bool = False) -> float:
         config = self._config

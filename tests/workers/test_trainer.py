@@ -3,15 +3,17 @@
 import dataclasses
 import math
 import multiprocessing
+import threading
 
 import pytest
 import torch
 
 from envs.normaliser import SharedNormaliser
+from shared_optim.exchange import BarrierMemory
 from shared_optim.memory import SharedTensor
 from workers.exact import SharedMemory
 from workers.flags import parse
-from workers.progress import ProgressTable
+from workers.progress import SUMS, ProgressTable
 from workers.recipes import Spaces, build_algorithm, build_model, optimizer_statistics_size
 from workers.trainer import MAX_BAD_SEGMENTS, Task, Trainer
 
@@ -140,6 +142,27 @@ def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them
             trainer._judge(segment, False)
         with pytest.raises(FloatingPointError, match="not finite"):
             trainer._judge(segment, False)
+
+
+def test_at_a_barrier_every_step_counts_alike_however_long_a_workers_segments_are(task):
+    P = task.memory.parameters.tensor.numel()
+    barrier = BarrierMemory.create(2, P, context=multiprocessing.get_context("spawn"))
+    config = dataclasses.replace(task.config, exchange="barrier", distributed_step_size=(2, 6))
+    memory, means = dataclasses.replace(task.memory, barrier=barrier), {}
+
+    def life(worker: int) -> None:
+        trainer = make_trainer(dataclasses.replace(task, config=config, memory=memory, worker=worker))
+        means[worker] = float(trainer._average(torch.tensor([1.0 - worker])))
+        assert trainer._push(torch.full((P,), 1.0 - worker), {})
+
+    threads = [threading.Thread(target=life, args=(worker,), daemon=True) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert means == {0: 0.25, 1: 0.25}
+    norms = task.memory.progress.sums[:, SUMS.index("grad_norm")]
+    assert norms.tolist() == pytest.approx(2 * [0.25 * math.sqrt(P)])
 
 
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
