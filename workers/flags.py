@@ -87,6 +87,7 @@ def _help(name: str, made: dict[str, Any]) -> str:
     shown = "" if default in (None, ()) else f" (default: {_words(default)}"
     if name in made and made[name] != default:
         shown = (shown + "; " if shown else " (") + f"preset: {_words(made[name])}"
+        shown += "; none undoes it" if default is None and _value_type(name) is not str else ""
     text: str = FIELDS[name].metadata["help"] + shown + (")" if shown else "")
     return text.replace("%", "%%")
 
