@@ -66,13 +66,15 @@ class Factor:
     def average(self, rows: slice, weight: float) -> None:
         """Moves some rows of the running average by `weight` towards the mean of all contributions, if that is finite."""
         W = self._contributions.shape[0]
-        if self._by_samples:
-            samples = self._contributions.flatten(0, 1)
-            new = samples[:, rows].t() @ samples / W
-        else:
+        if not self._by_samples:
             new = self._contributions[:, rows].mean(0)
-        if bool(torch.isfinite(new).all()):
-            self.mean[rows].lerp_(new, weight)
+            if bool(torch.isfinite(new).all()):
+                self.mean[rows].lerp_(new, weight)
+            return
+        # No product is larger than the sum of all squares, which is looked at much faster than all products are.
+        samples = self._contributions.flatten(0, 1)
+        if bool(torch.isfinite(samples.square().sum())):
+            self.mean[rows].addmm_(samples[:, rows].t(), samples, beta=1 - weight, alpha=weight / W)
 
 
 def contribution_size(map_: LinearMap, size: int) -> int:
