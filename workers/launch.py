@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -29,7 +30,7 @@ FIXED_ON_RESUME = (
 
 
 def warm_up(arguments: Sequence[str]) -> None:
-    """Starts the server that forks workers, so that it imports torch while this process does."""
+    """Starts the server that forks workers, so that it imports torch while this process does. OSError if its socket cannot be."""
     method = _value_of("--start-method", arguments) or "auto"
     if sys.platform != "linux" or method not in ("auto", "forkserver") or {"-h", "--help"} & {*arguments}:
         return
@@ -47,7 +48,12 @@ def launch(arguments: Sequence[str]) -> int:
     """Trains as `arguments` say; returns the exit code."""
     interrupts = Interrupts()
     sys.path.append(os.getcwd())  # where people keep environments of their own
-    warm_up(arguments)
+    try:
+        warm_up(arguments)
+    except OSError as problem:
+        where = tempfile.gettempdir()
+        print(f"main.py: cannot put a socket into {where} ({problem}); set TMPDIR to a folder with a shorter name", file=sys.stderr)
+        return 2
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
     from workers.run_folder import RunFolderError

@@ -14,7 +14,7 @@ from workers import checkpoint
 BANDIT = ("--env-name", "envs.toys:Bandit-v0", "--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1")
 HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
 SETTINGS = {
-    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "100000"),
+    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
     "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
     "acktr as its authors": (
