@@ -51,8 +51,8 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         warm_up(arguments)
     except OSError as problem:
-        where = tempfile.gettempdir()
-        print(f"main.py: cannot put a socket into {where} ({problem}); set TMPDIR to a folder with a shorter name", file=sys.stderr)
+        sentence = f"cannot put a socket into {tempfile.gettempdir()} ({problem}); set TMPDIR to a folder with a shorter name"
+        print(f"main.py: {sentence}", file=sys.stderr)
         return 2
     from envs.ids import EnvironmentProblem
     from workers.checkpoint import CheckpointError
