@@ -51,7 +51,8 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         warm_up(arguments)
     except OSError as problem:
-        sentence = f"cannot put a socket into {tempfile.gettempdir()} ({problem}); set TMPDIR to a folder with a shorter name"
+        advice = f"if it is about a socket in {tempfile.gettempdir()}, set TMPDIR to a folder with a shorter name"
+        sentence = f"cannot start the server that forks workers ({problem}); {advice}"
         print(f"main.py: {sentence}", file=sys.stderr)
         return 2
     from envs.ids import EnvironmentProblem
