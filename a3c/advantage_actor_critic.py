@@ -8,7 +8,7 @@ from torch import Tensor
 
 from a3c.algorithm import ActorCriticLoss, Batch, Statistics
 from a3c.model import ActorCritic
-from a3c.returns import Average, alone, normalized
+from a3c.returns import Average, alone
 from a3c.segment import Segment
 
 
@@ -27,10 +27,7 @@ class AdvantageActorCritic(ActorCriticLoss):
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
         """The whole segment, once a turn; values and advantages are those of before the first."""
-        advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
-        returns = advantages + segment.values
-        if self.normalize_advantages:
-            advantages = normalized(advantages, average)
+        advantages, returns = self.targets(segment, average)
         scale = 1.0
         if self.entropy_scale == "advantage":
             scale = math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))

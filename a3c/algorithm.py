@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from a3c.model import ActorCritic
-from a3c.returns import Average, alone
+from a3c.returns import Average, alone, normalized
 from a3c.segment import Segment
 
 Statistics = dict[str, Tensor]  # what a loss is made of: detached scalars, each per step
@@ -34,11 +34,20 @@ class ActorCriticLoss:
 
     gamma: float  # γ
     gae_lambda: float  # λ; 1 gives the n-step advantage
+    value_gae_lambda: float | None = None  # λ of what the critic learns; none: the same
     entropy_coef: float  # β
     value_loss_coef: float  # c_v
     bounds_loss_coef: float = 0.0  # c_b
     auxiliary_loss_coef: float = 0.0  # c_a, of the network's auxiliary heads
     normalize_advantages: bool = False  # to mean 0 and deviation 1 over the batch of all workers
+
+    def targets(self, segment: Segment, average: Average = alone) -> tuple[Tensor, Tensor]:
+        """What actor and critic learn: advantages, normalised or not, and λ-returns; both [T, B]."""
+        advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
+        returns = advantages + segment.values
+        if self.value_gae_lambda is not None:
+            returns = segment.advantages(gamma=self.gamma, gae_lambda=self.value_gae_lambda) + segment.values
+        return normalized(advantages, average) if self.normalize_advantages else advantages, returns
 
     def total(
         self, model: ActorCritic, batch: Batch, *, policy: Tensor, policy_loss: Tensor, value_loss: Tensor, entropies: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from a3c.algorithm import ActorCriticLoss, Batch, Statistics
 from a3c.model import ActorCritic
-from a3c.returns import Average, alone, normalized
+from a3c.returns import Average, alone
 from a3c.segment import Segment
 
 
@@ -32,10 +32,7 @@ class ProximalPolicyOptimization(ActorCriticLoss):
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
         """Every minibatch of every pass."""
-        advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
-        returns = advantages + segment.values
-        if self.normalize_advantages:
-            advantages = normalized(advantages, average)
+        advantages, returns = self.targets(segment, average)
         if self.num_mini_batch > 1 and not segment.recurrent:
             segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
         dealt = segment.recurrent and self.num_mini_batch > advantages.shape[1]

@@ -79,6 +79,12 @@ class Segment:
         steps = {name: value.flatten(0, 1).unsqueeze(0) for name, value in self._columns().items()}
         return Segment(**steps, state=self.state.new_zeros(self.rewards.numel(), 0))
 
+    def first(self, num_steps: int) -> "Segment":
+        """A view of the first steps; without the recording, unless these are all."""
+        if num_steps == len(self.rewards):
+            return self
+        return Segment(**{name: value[:num_steps] for name, value in self._columns().items()}, state=self.state)
+
     def of(self, environments: Tensor) -> "Segment":
         """The steps of some environments, by their numbers, without the recording."""
         columns: dict[str, Any] = {name: _at(value, environments) for name, value in self._columns().items()}

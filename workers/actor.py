@@ -17,13 +17,22 @@ from workers.progress import WorkerRow
 
 
 class Actor:
-    """Steps B environments T times and fills a segment; episodes go on from one segment to the next."""
+    """Steps B environments T times and fills a segment; episodes go on from one to the next, or are played to their end."""
 
     def __init__(
-        self, *, model: ActorCritic, environments: EnvironmentBatch, num_steps: int, generator: Generator, row: WorkerRow
+        self,
+        *,
+        model: ActorCritic,
+        environments: EnvironmentBatch,
+        num_steps: int,
+        generator: Generator,
+        row: WorkerRow,
+        whole_episodes: bool = False,
     ) -> None:
+        """With `whole_episodes` a segment ends with all its episodes, after T steps at least and 2 T at most."""
         self._model, self._environments, self._generator, self._row = model, environments, generator, row
-        T, B = num_steps, len(environments.rewards)
+        self._num_steps = num_steps
+        T, B = (2 if whole_episodes else 1) * num_steps, len(environments.rewards)
         observations = torch.from_numpy(environments.observations)
         # One segment's memory, written anew for every segment.
         self._segment = Segment(
@@ -47,7 +56,7 @@ class Actor:
 
     @torch.inference_mode()
     def play(self) -> Segment:
-        """The next T steps; the segment's tensors are valid until the next call."""
+        """The next steps; the segment's tensors are valid until the next call."""
         segment, model, environments = self._segment, self._model, self._environments
         T, B = segment.rewards.shape
         assert segment.recording is not None
@@ -70,8 +79,12 @@ class Actor:
                 _, value, _ = model.step(torch.from_numpy(observation[None]), self._state[b : b + 1])
                 final_values.append((t, b, value))
             self._tell(finished)
+            if self._num_steps <= t + 1 < T and self._starts.all():
+                T = t + 1
+                break
         self._clear_state_at_starts()
-        policies, values = segment.recording.heads()
+        policies, values = (head[:T] for head in segment.recording.heads())
+        segment = segment.first(T)
         segment.log_probs.copy_(model.head.log_prob_and_entropy(policies, segment.actions)[0])
         segment.values.copy_(values)
         segment.next_values[:-1] = segment.values[1:]

@@ -86,6 +86,12 @@ class Config:
     )
     gamma: float = flag(0.99, "discount", minimum=0.0, maximum=1.0)
     gae_lambda: float = flag(1.0, "lambda of the advantage; 1 is the n-step return", aliases=("--tau",), minimum=0.0, maximum=1.0)
+    value_gae_lambda: float | None = flag(
+        None, "lambda of the returns that the critic learns; default: --gae-lambda", minimum=0.0, maximum=1.0
+    )
+    whole_episodes: bool = flag(
+        False, "let a segment go on until its episode ends, for twice --num-steps at most; with one environment a worker"
+    )
     use_proper_time_limits: bool = flag(
         True, "take episodes that a time limit cut for unfinished (bootstrap them); with no-, for ended"
     )

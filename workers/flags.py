@@ -159,6 +159,7 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
     config = Config(**{**below, **typed})
+    _check_whole_episodes(config)
     _check_minibatches(config)
     _check_kfac(config, typed)
     return CommandLine(config=config, environment=environment, origins=origins)
@@ -181,6 +182,15 @@ def _check_kfac(config: Config, typed: dict[str, Any]) -> None:
     if config.algo == "acktr" and (config.exchange != "barrier" or config.distributed_step_size):
         which = "--distributed-step-size" if config.distributed_step_size else f"--exchange {config.exchange}"
         raise UsageError(f"--algo acktr makes one step of all workers' batches, alike in size; leave {which} out")
+
+
+def _check_whole_episodes(config: Config) -> None:
+    if not config.whole_episodes:
+        return
+    if config.envs_per_process > 1:
+        raise UsageError("--whole-episodes needs --envs-per-process 1: episodes of several environments do not end together")
+    if config.algo == "acktr" and config.recurrent != "none":
+        raise UsageError("--whole-episodes can't be used with --algo acktr and a recurrent network; leave one out")
 
 
 def _check_minibatches(config: Config) -> None:

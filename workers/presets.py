@@ -147,7 +147,7 @@ ACKTR_BODIES: dict[str, dict[str, Any]] = {
 # As OpenAI's baselines had ACKTR for bodies in 2017, see DESIGN.md for what is left out.
 ACKTR_AUTHORS: dict[str, Any] = {
     **{"activation": "tanh", "hidden_size": 64, "initial_log_std": 0.0},
-    **{"gae_lambda": 0.97, "normalize_advantages": True, "entropy_coef": 0.0},
+    **{"gae_lambda": 0.97, "value_gae_lambda": 1.0, "normalize_advantages": True, "entropy_coef": 0.0},
     **{"lr": 0.03, "desired_kl": 0.002, "kl_clip": 0.01, "max_grad_norm": 1e9},
     **{"kfac_inverse": "eigh", "kfac_inverse_interval": 2, "kfac_cold_updates": 1},
     **{"value_updates": 25, "value_lr": 1e-3, "value_kl_clip": 0.3, "value_damping": 0.1},
@@ -178,8 +178,9 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
     if name == "classic":
         return CLASSIC | recipe
     if name == "authors":
-        per_worker = ACKTR_AUTHORS_STEPS / _num_processes(typed) / typed.get("envs_per_process", Config.envs_per_process)
-        return recipe | ACKTR_AUTHORS | {"num_steps": math.ceil(per_worker)}
+        B = typed.get("envs_per_process", Config.envs_per_process)
+        per_worker = ACKTR_AUTHORS_STEPS / _num_processes(typed) / B
+        return recipe | ACKTR_AUTHORS | {"num_steps": math.ceil(per_worker), "whole_episodes": B == 1}
     of = {"ppo": _ppo, "acktr": _acktr}.get(algo, _actor_critic)
     return recipe | of(environment, {**recipe, **typed})
 

@@ -101,6 +101,7 @@ def build_algorithm(config: Config, worker: int = 0) -> Algorithm:
     common: dict[str, Any] = {
         "gamma": config.gamma,
         "gae_lambda": config.gae_lambda,
+        "value_gae_lambda": config.value_gae_lambda,
         "normalize_advantages": config.normalize_advantages,
         "entropy_coef": config.entropy_coef,
         "value_loss_coef": config.value_loss_coef,
@@ -124,6 +125,8 @@ def build_algorithm(config: Config, worker: int = 0) -> Algorithm:
     }
     if config.algo == "acktr":
         num_fisher_steps = math.ceil(config.fisher_steps / config.num_processes)
+        if config.whole_episodes:  # as many as a segment has at least
+            num_fisher_steps = min(num_fisher_steps or config.num_steps, config.num_steps)
         return NaturalActorCritic(
             **common,
             value_fisher_coef=config.value_fisher_coef,

@@ -111,6 +111,7 @@ class Trainer:
             num_steps=num_steps[task.worker],
             generator=torch.Generator().manual_seed(torch_seed),
             row=self._row,
+            whole_episodes=config.whole_episodes,
         )
         self._steps, self._reports_sent = self._progress.total("steps"), self._progress.reports_wanted
         self._bad_segments, self._pull_seconds, self._divergence = 0, 0.0, 0.0
@@ -124,6 +125,8 @@ class Trainer:
         self._pull()
         while not self._finished():
             segment = self._actor.play()
+            if self._config.whole_episodes:
+                self._weight = self._share(segment)
             if not self._config.use_proper_time_limits:
                 segment.end_truncated_()
             if self._config.scale_rewards:
@@ -147,6 +150,11 @@ class Trainer:
             self._observe(segment.observations)
             self._row.add("segments", 1)
             self._exchange.begin_round()
+
+    def _share(self, segment: Segment) -> float:
+        """How many times the mean of all workers' steps this segment has."""
+        num_steps = torch.tensor([len(segment.rewards)], dtype=torch.float64)
+        return float(num_steps / self._exchange.average(num_steps))
 
     def _average(self, means: Tensor) -> Tensor:
         return self._exchange.average(means * self._weight)

@@ -49,6 +49,20 @@ def make_model(head: Head | None = None) -> ActorCritic:
     return ActorCritic(observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_critic_may_learn_returns_of_another_lambda(normalize):
+    segment, common = make_segment(make_model(), 9, 2), {"gamma": 0.9, "entropy_coef": 0.0, "value_loss_coef": 1.0}
+
+    def worth(gae_lambda: float, value_gae_lambda: float | None = None) -> tuple[Tensor, Tensor]:
+        lambdas = {"gae_lambda": gae_lambda, "value_gae_lambda": value_gae_lambda}
+        return AdvantageActorCritic(**common, **lambdas, normalize_advantages=normalize).targets(segment)
+
+    advantages, returns = worth(0.5, 1.0)
+    torch.testing.assert_close(advantages, worth(0.5)[0])
+    torch.testing.assert_close(returns, worth(1.0)[1])
+    assert not torch.allclose(returns, worth(0.5)[1])
+
+
 @pytest.mark.parametrize("loss_reduction", ["mean", "sum"])
 def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
     model, (T, B) = make_model(), (9, 2)

@@ -34,7 +34,9 @@ class Counting(gym.Env):
         return np.full(1, self.n, np.float32), 1.0, terminated, truncated, info
 
 
-def make_actor(*, num_steps: int, ends: list[tuple[int, int]]) -> tuple[Actor, ActorCritic, ProgressTable]:
+def make_actor(
+    *, num_steps: int, ends: list[tuple[int, int]], whole_episodes: bool = False
+) -> tuple[Actor, ActorCritic, ProgressTable]:
     torch.manual_seed(0)
     model = ActorCritic(observation_shape=(1,), head=Categorical(2), recurrent="lstm", hidden_size=8)
     table = ProgressTable(1, context=multiprocessing.get_context("spawn"))
@@ -45,6 +47,7 @@ def make_actor(*, num_steps: int, ends: list[tuple[int, int]]) -> tuple[Actor, A
         num_steps=num_steps,
         generator=torch.Generator().manual_seed(0),
         row=WorkerRow(table, 0),
+        whole_episodes=whole_episodes,
     )
     return actor, model, table
 
@@ -73,6 +76,23 @@ def test_episodes_cross_segments_and_their_ends_are_told_apart():
     assert [(r, n) for r, n, _ in reader.new()] == [(3.0, 3), (4.0, 4), (3.0, 3), (4.0, 4), (3.0, 3)]
     assert table.total("steps") == 20
     assert reader.new() == []
+
+
+def test_a_segment_of_whole_episodes_ends_with_one_or_after_twice_as_many_steps():
+    for ends, lengths in (((3, 99), [6, 6]), ((99, 4), [8, 8]), ((5, 99), [5, 5]), ((13, 99), [10, 10])):
+        actor, model, table = make_actor(num_steps=5, ends=[ends], whole_episodes=True)
+        steps = 0
+        for length in lengths:
+            segment, steps = actor.play(), steps + length
+            assert segment.rewards.shape == (length, 1)
+            assert table.total("steps") == steps
+            assert bool((segment.terminated | segment.truncated)[-1]) == (length < 10)
+            _, values = unrolled(model, segment.observations, segment.state, segment.starts)
+            torch.testing.assert_close(model.unroll(segment)[1], values)
+            torch.testing.assert_close(segment.values, values)
+            crossed = ~segment.truncated[:-1]
+            torch.testing.assert_close(segment.next_values[:-1][crossed], values[1:][crossed])
+    assert segment.observations[:, 0, 0].tolist() == [10, 11, 12, 0, 1, 2, 3, 4, 5, 6]
 
 
 def test_a_truncated_step_is_bootstrapped_from_the_final_observation():

@@ -62,11 +62,21 @@ def test_every_flag_changes_its_field(name):
             "--preset authors is for --algo acktr and bodies",
         ),
         (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
+        (["--algo", "acktr", "--whole-episodes"], "--whole-episodes needs --envs-per-process 1"),
+        (["--algo", "acktr", "--whole-episodes", "--envs-per-process", "1", "--recurrent", "gru"], "and a recurrent network"),
     ],
 )
 def test_what_does_not_go_with_acktr_is_refused(words, sentence):
     with pytest.raises(UsageError, match=sentence):
         parse(["--env-name", "CartPole-v1", *words])
+
+
+def test_the_authors_batches_are_of_whole_episodes_where_a_worker_has_one_environment():
+    authors = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors", "--num-processes", "2"]
+    config = parse(authors).config
+    assert (config.num_steps, config.whole_episodes, config.value_gae_lambda) == (1250, True, 1.0)
+    config = parse([*authors, "--envs-per-process", "5"]).config
+    assert (config.num_steps, config.whole_episodes) == (250, False)
 
 
 def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region():

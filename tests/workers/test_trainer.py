@@ -165,6 +165,24 @@ def test_at_a_barrier_every_step_counts_alike_however_long_a_workers_segments_ar
     assert norms.tolist() == pytest.approx(2 * [0.25 * math.sqrt(P)])
 
 
+def test_segments_of_whole_episodes_count_by_their_lengths(task):
+    P = task.memory.parameters.tensor.numel()
+    barrier = BarrierMemory.create(2, P, context=multiprocessing.get_context("spawn"))
+    config = dataclasses.replace(task.config, exchange="barrier", whole_episodes=True)
+    memory, shares = dataclasses.replace(task.memory, barrier=barrier), {}
+
+    def life(worker: int) -> None:
+        trainer = make_trainer(dataclasses.replace(task, config=config, memory=memory, worker=worker))
+        shares[worker] = trainer._share(trainer._actor.play().first(2 + 4 * worker))
+
+    threads = [threading.Thread(target=life, args=(worker,), daemon=True) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert shares == {0: 0.5, 1: 1.5}
+
+
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
     def actions(worker: int, stream: tuple[int, ...]) -> list[int]:
         return make_trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
