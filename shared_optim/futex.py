@@ -6,9 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 _NUMBERS = {"x86_64": 202, "aarch64": 98}
 _WAIT, _WAKE = 0, 1
 _EVERYBODY = 0x7FFFFFFF
@@ -30,17 +27,17 @@ def _system_call() -> Callable[..., int] | None:
 _futex = _system_call()
 
 
-def sleep_while(numbers: NDArray[np.int64], index: int, value: int, *, seconds: float) -> None:
-    """Returns when `wake` is called for numbers[index], or it is not `value`, or after `seconds`; perhaps earlier."""
+def sleep_while(address: int, value: int, *, seconds: float) -> None:
+    """Returns when `wake` is called for the int64 at `address`, or it is not `value`, or after `seconds`; perhaps earlier."""
     if _futex is None:
         time.sleep(NAP)
         return
     timeout = _Timeout(int(seconds), int(seconds % 1 * 1e9))
     # The kernel compares 32 bits, the lower ones on these machines, and only then lets us sleep: no change is missed.
-    _futex(numbers.ctypes.data + 8 * index, _WAIT, value & 0xFFFFFFFF, ctypes.byref(timeout))
+    _futex(address, _WAIT, value & 0xFFFFFFFF, ctypes.byref(timeout))
 
 
-def wake(numbers: NDArray[np.int64], index: int) -> None:
-    """Wakes everybody who sleeps until numbers[index] changes."""
+def wake(address: int) -> None:
+    """Wakes everybody who sleeps until the int64 at `address` changes."""
     if _futex is not None:
-        _futex(numbers.ctypes.data + 8 * index, _WAKE, _EVERYBODY, None)
+        _futex(address, _WAKE, _EVERYBODY, None)
