@@ -31,7 +31,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Instruction:
-    """An operation of PyTorch, without side effects, such as "aten.add.Tensor"."""
+    """An operation of PyTorch, without side effects or chance, such as "aten.add.Tensor"."""
 
     name: str
     arguments: tuple[Any, ...]  # numbers, types, `Value`s and tuples of them
@@ -101,7 +101,7 @@ def _gives_views(operation: Any) -> bool:
 
 
 def _bound(name: str, operation: Callable[..., Any], arguments: list[Any], options: dict[str, Any], out: Tensor) -> list[Call]:
-    if name in _PRODUCTS and math.prod((*out.shape, arguments[-1].shape[0])) > MANY_MULTIPLICATIONS:
+    if name in _PRODUCTS and not options and math.prod((*out.shape, arguments[-1].shape[0])) > MANY_MULTIPLICATIONS:
         return [partial(_PRODUCTS[name], *arguments, out=out)]
     if not options or name == "aten._to_copy.default":
         arrays, array = [_array(argument) for argument in arguments], out.numpy()

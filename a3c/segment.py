@@ -1,4 +1,4 @@
-"""What the actor hands to the algorithm: a fixed number of steps of several environments."""
+"""What the actor hands to the algorithm: as many steps of each of several environments."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields

@@ -32,7 +32,7 @@ class Program:
 def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
     """The gradient of `algorithm`'s loss for batches with the shapes of `batch`, which must carry no recording.
 
-    For losses that neither look at a tensor's values in Python nor at a batch's `entropy_scale`.
+    For losses that neither look at a tensor's values in Python nor at a batch's `entropy_scale`, make no tensors, draw nothing.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -60,19 +60,20 @@ def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
     of_model, of_batch = given[: -len(tensors)], given[-len(tensors) :]
     reads = {i: (tensors[i].shape, tensors[i].dtype) for i, node in enumerate(of_batch) if node.users}
     values = {node: Value(number) for number, node in enumerate([*of_model, *(of_batch[i] for i in reads)])}
-    num_inputs, instructions = len(values), []
+    num_inputs, instructions = len(values), dict[str, Instruction]()
     for node in graph.nodes:
+        assert node.op in ("placeholder", "call_function", "output"), f"{node.op} {node.target} is not an operation"
         if node.op == "call_function":
             name = "getitem" if node.target is operator.getitem else str(node.target)
             instruction = Instruction(name, _plain(node.args, values), _plain(node.kwargs, values))
-            if instruction not in instructions:
-                instructions.append(instruction)
-            values[node] = Value(num_inputs + instructions.index(instruction))
+            written = repr(instruction)  # 1 and 1.0 are equal, and not alike
+            instructions.setdefault(written, instruction)
+            values[node] = Value(num_inputs + [*instructions].index(written))
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     of_loss = {name: values[result] for name, result in zip(names, results[1:], strict=True)}
     return Program(
         reads=reads,
-        instructions=tuple(instructions),
+        instructions=tuple(instructions.values()),
         gradient=values[results[0]],
         statistics=of_loss,
         shape=batch.advantages.shape,

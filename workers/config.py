@@ -154,7 +154,11 @@ class Config:
         0.01, "kfac: what is added to the curvature's eigenvalues; with cholesky its root, shared by both factors", minimum=1e-12
     )
     stat_decay: float = flag(0.99, "kfac: decay of the factors' running averages", minimum=0.0, maximum=0.999999)
-    fisher_steps: int = flag(0, "acktr: steps of all workers' batch that the curvature is sampled at; 0: all", minimum=0)
+    fisher_steps: int = flag(
+        0,
+        "acktr: steps of all workers' batch that the curvature is sampled at; 0: all, or --num-steps of --whole-episodes",
+        minimum=0,
+    )
     kfac_factor_interval: int = flag(1, "kfac: updates between two contributions to the factors", minimum=1)
     kfac_inverse_interval: int = flag(10, "kfac: updates between two inversions", minimum=1)
     kfac_cold_updates: int = flag(10, "kfac: plain updates at the start, over which the first factors are averaged", minimum=0)

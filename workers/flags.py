@@ -181,7 +181,7 @@ def _check_kfac(config: Config, typed: dict[str, Any]) -> None:
         raise UsageError(f"--algo acktr must see all layers of a network, and does not see those of {which}; leave that out")
     if config.algo == "acktr" and (config.exchange != "barrier" or config.distributed_step_size):
         which = "--distributed-step-size" if config.distributed_step_size else f"--exchange {config.exchange}"
-        raise UsageError(f"--algo acktr makes one step of all workers' batches, alike in size; leave {which} out")
+        raise UsageError(f"--algo acktr makes one step of all workers' batches, with as many samples of each; leave {which} out")
 
 
 def _check_whole_episodes(config: Config) -> None:
@@ -190,7 +190,7 @@ def _check_whole_episodes(config: Config) -> None:
     if config.envs_per_process > 1:
         raise UsageError("--whole-episodes needs --envs-per-process 1: episodes of several environments do not end together")
     if config.algo == "acktr" and config.recurrent != "none":
-        raise UsageError("--whole-episodes can't be used with --algo acktr and a recurrent network; leave one out")
+        raise UsageError("--whole-episodes is not for --algo acktr with a recurrent network; use --no-whole-episodes")
 
 
 def _check_minibatches(config: Config) -> None:
@@ -199,7 +199,8 @@ def _check_minibatches(config: Config) -> None:
     recurrent = config.recurrent != "none"
     shortest = min(config.distributed_step_size or (config.num_steps,))
     pieces = config.envs_per_process * (1 if recurrent else shortest)
-    dealt = recurrent and config.exchange == "barrier" and not config.distributed_step_size
+    alike = not config.distributed_step_size and not config.whole_episodes
+    dealt = recurrent and config.exchange == "barrier" and alike
     most = pieces * (config.num_processes if dealt else 1)
     if config.num_mini_batch > most:
         what = "sequences, one an environment" if recurrent else "steps"

@@ -154,7 +154,8 @@ ACKTR_AUTHORS: dict[str, Any] = {
     **{"value_stat_decay": 0.95, "value_cold_updates": 50},
     **{"value_loss_coef": 1.0, "value_fisher_coef": 4.0},  # the square's gradient, and that of a sampled one, squared
 }
-ACKTR_AUTHORS_STEPS = 2500  # of all environments in a batch
+ACKTR_AUTHORS_STEPS = 2500  # of all environments in a batch, at least
+ACKTR_AUTHORS_EPISODE = 1000  # steps of the bodies that are not limited to fewer; a segment must reach its end
 # Environments of all workers, steps of each; of a family, or a body's own.
 PPO_BATCHES = {"atari": (8, 128), "physics": (16, 128), "Swimmer": (4, 512)}
 PPO_BODIES: dict[str, dict[str, Any]] = {
@@ -180,7 +181,9 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
     if name == "authors":
         B = typed.get("envs_per_process", Config.envs_per_process)
         per_worker = ACKTR_AUTHORS_STEPS / _num_processes(typed) / B
-        return recipe | ACKTR_AUTHORS | {"num_steps": math.ceil(per_worker), "whole_episodes": B == 1}
+        alone = B == 1 and typed.get("recurrent", "none") == "none"
+        whole = alone and 2 * per_worker >= ACKTR_AUTHORS_EPISODE
+        return recipe | ACKTR_AUTHORS | {"num_steps": math.ceil(per_worker), "whole_episodes": whole}
     of = {"ppo": _ppo, "acktr": _acktr}.get(algo, _actor_critic)
     return recipe | of(environment, {**recipe, **typed})
 

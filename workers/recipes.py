@@ -173,10 +173,10 @@ def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContex
 
 
 def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
-    """For PPO's many small minibatches on a network without convolutions or a core; None where tracing gains little."""
+    """For PPO's many small minibatches, alike in size, on a network without convolutions or a core; otherwise None."""
     if config.algo != "ppo" or config.num_mini_batch == 1 or config.recurrent != "none" or config.auxiliary_heads:
         return None
-    if len(model.observation_shape) != 1:
+    if len(model.observation_shape) != 1 or config.whole_episodes:
         return None
     steps = _blank_segment(model, (1, config.num_steps * config.envs_per_process // config.num_mini_batch))
     return trace(build_algorithm(config), model, Batch(steps=steps, advantages=steps.rewards, returns=steps.rewards))

@@ -215,7 +215,7 @@ class Trainer:
         assert self._desired_kl is not None and isinstance(self._algorithm, NaturalActorCritic)
         divergence = self._algorithm.divergence(self._model, batch.steps)
         # Everybody comes to these meetings; one nan makes all see that nothing moved.
-        mean = float(self._exchange.average(divergence if moved else divergence.fill_(math.nan)))
+        mean = float(self._average(divergence if moved else divergence.fill_(math.nan)))
         self._exchange.adapt(mean, desired=self._desired_kl)
         if math.isfinite(mean):
             self._divergence = mean

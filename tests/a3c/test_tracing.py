@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_the_traced_gradient_is_autograds_whatever_has_moved_since(head, algorit
     parameters = FlatParameters(model)
     segment = make_segment(model, 9, 4)
     first = next(algorithm.batches(segment))
-    traced = TracedGradient(trace(algorithm, model, first), model)
+    traced = TracedGradient(pickle.loads(pickle.dumps(trace(algorithm, model, first))), model)
     for i, batch in enumerate([*algorithm.batches(segment)] * 3):
         assert traced.fits(batch)
         loss, statistics = algorithm.loss(model, batch)

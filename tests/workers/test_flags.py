@@ -77,6 +77,8 @@ def test_the_authors_batches_are_of_whole_episodes_where_a_worker_has_one_enviro
     assert (config.num_steps, config.whole_episodes, config.value_gae_lambda) == (1250, True, 1.0)
     config = parse([*authors, "--envs-per-process", "5"]).config
     assert (config.num_steps, config.whole_episodes) == (250, False)
+    for more in (["--recurrent", "gru"], ["--num-processes", "8"]):  # whose segments would not reach an episode's end
+        assert not parse([*authors, *more]).config.whole_episodes
 
 
 def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region():
@@ -293,6 +295,22 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
             ],
             2,
             "more than the 6 sequences",
+        ),
+        (
+            [
+                "--env-name",
+                "CartPole-v1",
+                "--algo",
+                "ppo",
+                "--recurrent-policy",
+                "--whole-episodes",
+                "--envs-per-process",
+                "1",
+                "--num-mini-batch",
+                "3",
+            ],
+            2,
+            "more than the 1 sequences",
         ),
         (["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"], 2, "contradict each other"),
         (["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"], 2, "leave --squash-actions out"),

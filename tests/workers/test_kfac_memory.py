@@ -9,6 +9,7 @@ from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
 from workers.flags import parse
 from workers.recipes import Spaces, build_algorithm, build_exchange, build_kfac_memory, build_model, optimizer_statistics_size
+from workers.recipes import _blank_segment as blank_segment
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -81,6 +82,9 @@ def test_the_authors_settings_reach_the_algorithm_and_each_group():
         beat=lambda: None,
         inversion_failed=lambda: None,
     )
+    for num_steps in (2500, 3100):  # as many samples of every segment
+        captured = build_algorithm(config).capture(model, blank_segment(model, (num_steps, 1)))
+        assert {len(a) for a, _ in captured.samples} == {map_.num_samples for map_ in memory.maps} == {2500}
     policy, critic = exchange._optimizer._settings
     assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (0.01, 0.01, 0.99, 1)
     assert (critic.kl_clip, critic.damping, critic.stat_decay, critic.cold_updates) == (0.3, 0.1, 0.95, 50)

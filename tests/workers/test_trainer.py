@@ -183,6 +183,17 @@ def test_segments_of_whole_episodes_count_by_their_lengths(task):
     assert shares == {0: 0.5, 1: 1.5}
 
 
+def test_each_segment_of_whole_episodes_is_weighed(task, monkeypatch):
+    trainer = make_trainer(dataclasses.replace(task, config=dataclasses.replace(task.config, whole_episodes=True)))
+    monkeypatch.setattr(trainer, "_share", lambda segment: len(segment.rewards) / 40)
+    norms = []
+    monkeypatch.setattr(trainer._exchange, "push", lambda gradient, **_: norms.append(float(gradient.norm())) or norms[-1])
+    monkeypatch.setattr(trainer, "_differentiate", lambda batch: (torch.ones(4), {}, ()))
+    trainer.run()
+    lengths = trainer._row._counters[0] / len(norms)
+    assert norms == pytest.approx([2 * lengths / 40] * len(norms))
+
+
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
     def actions(worker: int, stream: tuple[int, ...]) -> list[int]:
         return make_trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
