@@ -63,7 +63,7 @@ def test_every_flag_changes_its_field(name):
         ),
         (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
         (["--algo", "acktr", "--whole-episodes"], "--whole-episodes needs --envs-per-process 1"),
-        (["--algo", "acktr", "--whole-episodes", "--envs-per-process", "1", "--recurrent", "gru"], "and a recurrent network"),
+        (["--algo", "acktr", "--whole-episodes", "--envs-per-process", "1", "--recurrent", "gru"], "use --no-whole-episodes"),
     ],
 )
 def test_what_does_not_go_with_acktr_is_refused(words, sentence):
@@ -298,16 +298,8 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
         ),
         (
             [
-                "--env-name",
-                "CartPole-v1",
-                "--algo",
-                "ppo",
-                "--recurrent-policy",
-                "--whole-episodes",
-                "--envs-per-process",
-                "1",
-                "--num-mini-batch",
-                "3",
+                *("--env-name", "CartPole-v1", "--algo", "ppo", "--recurrent-policy", "--num-processes", "3"),
+                *("--whole-episodes", "--envs-per-process", "1", "--num-mini-batch", "3"),
             ],
             2,
             "more than the 1 sequences",
