@@ -1,5 +1,7 @@
 """Trains an agent: `python main.py --env-name Pong-v0 --num-processes 16`."""
 
+import os
+import signal
 import sys
 
 from workers.process import limit_threads
@@ -8,11 +10,11 @@ from workers.process import limit_threads
 def main() -> int:
     """Trains as the command line says; returns the exit code."""
     limit_threads()
-    try:
-        from workers.launch import launch
-    except KeyboardInterrupt:
-        return 130  # nothing has begun
+    # Nothing has begun that would have to be tidied, and who is being imported may swallow an exception.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from workers.launch import launch
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return launch(sys.argv[1:])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared_optim.flat import clip_norm_
+from shared_optim.flat import clip_norm_, square
 from shared_optim.futex import sleep_while, wake
 from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import Samples, SharedOptimizer
@@ -251,7 +251,7 @@ class Barrier:
         with np.errstate(all="ignore"):  # what is not finite is told by the norm
             np.add.reduce(self._slices, axis=0, out=mean)
             np.divide(mean, len(self._slices), out=mean)
-            self._squares[self._worker] = np.dot(mean, mean)
+        self._squares[self._worker] = square(mean)
 
     def _step(self, norm: float, learning_rate: float, max_norm: float) -> None:
         if self._worker == 0 and math.isfinite(norm):
