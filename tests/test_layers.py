@@ -39,7 +39,7 @@ def test_main_is_light():
     """Spawned children import main.py anew; what it imports at the top, each of them pays for."""
     tops = [node for node in ast.parse((ROOT / "main.py").read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in tops}
-    assert modules == {"sys", "workers.process"}
+    assert modules == {"os", "signal", "sys", "workers.process"}
     heavy = imported_by(ROOT / "workers" / "process.py") & {"numpy", "gymnasium", "matplotlib"}
     assert not heavy
 
