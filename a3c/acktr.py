@@ -56,6 +56,7 @@ class NaturalActorCritic(AdvantageActorCritic):
 
     def _some(self, segment: Segment) -> Segment:
         T, B = segment.rewards.shape
-        if not segment.recurrent:
-            return segment.flat().of(torch.randperm(T * B)[: self.num_fisher_steps or None])
-        return segment.of(torch.randperm(B)[: math.ceil(self.num_fisher_steps / T) or None])
+        number, most = (math.ceil(self.num_fisher_steps / T), B) if segment.recurrent else (self.num_fisher_steps, T * B)
+        if not 0 < number < most:
+            return segment
+        return (segment if segment.recurrent else segment.flat()).of(torch.randperm(most)[:number])

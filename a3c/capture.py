@@ -45,10 +45,10 @@ class Capture(Computing):
         gradients = iter(torch.autograd.grad(loss, outputs, materialize_grads=True))
         found = []
         for applied in self._applied.values():
-            x, g = torch.cat(applied.inputs).detach(), torch.cat([next(gradients) for _ in applied.outputs])
+            x, g = _together(applied.inputs).detach(), _together([next(gradients) for _ in applied.outputs])
             if applied.convolution is not None:
                 x, g = _at_locations(x, g, applied.convolution, locations)
-            found.append((torch.cat((x, x.new_ones(len(x), 1)), 1), g))
+            found.append((nn.functional.pad(x, (0, 1), value=1.0), g))
         return found
 
     def linear(self, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
@@ -73,6 +73,10 @@ class Capture(Computing):
         applied.inputs.append(x)
         applied.outputs.append(y)
         return y
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _at_locations(x: Tensor, g: Tensor, convolution: nn.Conv2d, number: int | None) -> tuple[Tensor, Tensor]:

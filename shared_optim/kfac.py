@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,13 +112,14 @@ class SharedKFAC(SharedOptimizer):
         self._parameters, self._worker, self._settings = parameters, worker, settings
         self._maps, self._known = maps, memory.known
         self._num_workers = memory.contributions.tensor.shape[0]
-        self._direction, self._gains = memory.direction.tensor, memory.gains.tensor
+        self._direction, self._gains = memory.direction.tensor, memory.gains.tensor.numpy()
         self._failed = failed
         sizes = [statistics.numel() - P - 2 * num_groups, P, num_groups, num_groups]
-        factors, self._velocity, self._num_updates, self._log_scales = torch.split(statistics, sizes)
+        factors, self._velocity, num_updates, log_scales = torch.split(statistics, sizes)
+        self._num_updates, self._log_scales = num_updates.numpy(), log_scales.numpy()
         self._moving: Sequence[int] = range(num_groups)
         grouped = [(map_.group, piece) for map_ in maps for piece in map_.pieces] + [(0, part.piece) for part in memory.known]
-        self._pieces = [[piece for its_group, piece in grouped if its_group == group] for group in range(num_groups)]
+        self._pieces = [_joined([piece for of, piece in grouped if of == group]) for group in range(num_groups)]
         sizes = [size for map_ in maps for size in (map_.columns, map_.rows)]
         pieces = iter(torch.split(factors, [2 * size * size + size for size in sizes]))
         contributed = [contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)]
@@ -191,7 +193,7 @@ class SharedKFAC(SharedOptimizer):
             self._log_scales[0] -= math.log(1.5)
         elif divergence < desired / 2:
             self._log_scales[0] += math.log(1.5)
-        self._log_scales[0].clamp_(-math.log(1000), math.log(1000))
+        self._log_scales[0] = np.clip(self._log_scales[0], -math.log(1000), math.log(1000))
 
     @property
     def step_size_factor(self) -> float:
@@ -237,17 +239,26 @@ class SharedKFAC(SharedOptimizer):
             else:
                 direction = (G.inverse[rows] @ V) @ A.inverse
             map_.write(self._direction, direction, rows)
-            gains[map_.group] += float((direction.double() * V[rows]).sum())
+            gains[map_.group] += float(np.sum(direction.numpy() * V.numpy()[rows], dtype=np.float64))
         if self._worker == 0 and 0 in self._moving:
             for part in self._known:
                 own = gradient[part.piece]
                 self._direction[part.piece] = own / (part.fisher + self._settings[0].damping)
                 gains[0] += float(self._direction[part.piece].double() @ own.double())
-        self._gains[self._worker] = torch.tensor(gains, dtype=torch.float64)
+        self._gains[self._worker] = gains
 
 
 def _num_groups(maps: Sequence[LinearMap]) -> int:
     return 1 + max(map_.group for map_ in maps)
+
+
+def _joined(pieces: Sequence[slice]) -> list[slice]:
+    """As few pieces as there can be: one that begins where another ends goes on with it."""
+    joined: list[slice] = []
+    for piece in sorted(pieces, key=lambda piece: piece.start):
+        begin = joined.pop().start if joined and joined[-1].stop == piece.start else piece.start
+        joined.append(slice(begin, piece.stop))
+    return joined
 
 
 def _scale(change: float, most: float) -> float:

@@ -109,11 +109,9 @@ def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkey
     precise = copy.deepcopy(model).double()
     logits, values, applied = transcribed(precise, segment)
     torch.manual_seed(1)
-    order = torch.randperm(B if segment.recurrent else T * B)  # in which steps are taken, and values get their noise
-    noise = torch.empty(T, B) if segment.recurrent else torch.empty(1, T * B)
-    noise[:, order] = torch.randn(noise.shape)
+    noise = torch.randn(T, B)  # of the values
     log_probs = logits.log_softmax(-1).gather(-1, segment.actions.unsqueeze(-1))
-    blocks = factors(applied, log_probs.sum() + (values * noise.view(T, B)).sum())
+    blocks = factors(applied, log_probs.sum() + (values * noise).sum())
     by_parameter = copy.deepcopy(model)
     FlatParameters(by_parameter, vector=torch.empty(P)).vector.copy_(gradient)
     by_parameter = by_parameter.requires_grad_(False)
@@ -121,7 +119,8 @@ def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkey
     directions, change = {}, 0.0
     for weight, (bias, A, G) in blocks.items():
         V = torch.cat((gradients[weight].flatten(1), gradients[bias].unsqueeze(1)), 1).double()
-        pi = math.sqrt(float(A.trace()) / len(A) / (float(G.trace()) / len(G)))
+        mean_a, mean_g = (max(float(factor.trace()) / len(factor), 1e-10) for factor in (A, G))
+        pi = math.sqrt(mean_a / mean_g)
         A, G = A + pi * math.sqrt(DAMPING) * torch.eye(len(A)), G + math.sqrt(DAMPING) / pi * torch.eye(len(G))
         direction = torch.linalg.solve(G, torch.linalg.solve(A, V.t()).t())
         directions[weight], directions[bias] = direction[:, :-1].reshape(weight.shape), direction[:, -1]
