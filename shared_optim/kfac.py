@@ -228,6 +228,7 @@ class SharedKFAC(SharedOptimizer):
             if (due or not A.inverse[0].any()) and not invert(A, G, settings.damping, settings.inverse):
                 self._failed()
 
+    @np.errstate(all="ignore")  # a gradient that is not finite is not applied
     def _precondition(self, gradient: Tensor) -> None:
         gains = [0.0] * len(self._settings)
         for map_, (A, G) in zip(self._maps, self._factors, strict=True):

@@ -64,6 +64,7 @@ class Factor:
         else:
             torch.addmm(out, x.t(), x, beta=0, alpha=scale, out=out)
 
+    @np.errstate(all="ignore")  # what is not finite is looked for
     def average(self, rows: slice, weight: float) -> None:
         """Moves some rows of the running average by `weight` towards the mean of all contributions, if that is finite."""
         W = self._contributions.shape[0]

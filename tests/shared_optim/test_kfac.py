@@ -253,15 +253,27 @@ def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(i
     assert not torch.equal(optimizer._factors[0][0].inverse, good)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("number", [2, 20])  # fewer than columns, and more
-def test_samples_that_are_not_finite_leave_the_factors_as_they_are(number):
+def test_samples_that_are_not_finite_leave_the_factors_as_they_are(number, value):
     torch.manual_seed(0)
     team = Team([one_map(number)], settings=KFACSettings(**WARM, kl_clip=0.01))
     for broken in (False, True, False):
         a, g = make_samples(number)
-        a[1, 1] = torch.nan if broken else a[1, 1]
+        a[1, 1] = value if broken else a[1, 1]
         team.push([torch.randn(SIZE)], [[(a, g)]])
         assert torch.isfinite(team.parameters).all() and torch.isfinite(team.statistics).all()
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    torch.manual_seed(0)
+    team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clip=0.01))
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    before = team.parameters.clone()
+    team.push([torch.full((SIZE,), math.inf)], [[make_samples(20)]])
+    assert torch.equal(team.parameters, before)
+    team.push([torch.randn(SIZE)], [[make_samples(20)]])
+    assert torch.isfinite(team.parameters).all() and not torch.equal(team.parameters, before)
 
 
 def test_a_convolution_counts_every_location_of_a_case():
