@@ -42,11 +42,12 @@ def test_acktr_learns_toys_to_the_optimum(tmp_path, toy, optimum):
 @pytest.mark.parametrize("flags", [(), ("--squash-actions", "--state-dependent-std"), ("--recurrent", "gru")])
 def test_box_actions_are_learned_to_the_optimum(tmp_path, flags):
     base = ("--env-name", "envs.toys:Aim-v0", "--num-processes", "2", "--envs-per-process", "8", "--eval-interval", "0")
-    # At the optimum the deviation goes to zero and gradients, which it divides, grow: only a decaying step size stays there.
-    learning = ("--lr", "3e-3", "--use-linear-lr-decay", "--entropy-coef", "0", "--num-env-steps", "250000")
+    # The small bonus gives the deviation an optimum of its own. Without it the deviation goes to zero, gradients, which it
+    # divides, grow without bound, and on a busy machine a stale one can throw a policy far from where it was.
+    learning = ("--lr", "3e-3", "--use-linear-lr-decay", "--entropy-coef", "0.01", "--num-env-steps", "250000")
     run = RunningMain(tmp_path / "run", *learning, *flags, base=base)
     assert run.finish(90) == 0, run.text
-    assert run.status["eval_return_mean"] > 9.6
+    assert run.status["eval_return_mean"] > 9.8
 
 
 @pytest.mark.parametrize("kind", ["switches=False", "switches=True"])
