@@ -10,9 +10,12 @@ from a3c.recording import Layers
 
 
 class SmallConv(nn.Module):
-    """Four 3x3 convolutions of 32 channels with stride 2: [N, C, 42, 42] -> [N, 288]. The net of pytorch-a3c."""
+    """Four 3x3 convolutions of 32 channels with stride 2: [N, C, 42, 42] -> [N, 288]. The net of pytorch-a3c.
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str) -> None:
+    With a `hidden_size` a layer of so many units follows, as in DQN's: [N, hidden_size].
+    """
+
+    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int | None = None) -> None:
         super().__init__()
         channels = [observation_shape[0], 32, 32, 32, 32]
         layers = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)]
@@ -27,12 +30,18 @@ class SmallConv(nn.Module):
             nn.init.xavier_uniform_(layer.weight)  # as pytorch-a3c, whose activation is ELU
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+        self.linear: nn.Linear | None = None
+        if hidden_size is not None:
+            self.linear = nn.Linear(self.output_size, hidden_size)
+            self.output_size = hidden_size
+            orthogonal_(self.linear, math.sqrt(2))
 
     def forward(self, x: Tensor, layers: Layers) -> Tensor:
         """[N, C, H, W] -> [N, F]."""
         for layer in self.convolutions:
             x = layers.layer(layer, self.activation, x)
-        return layers.flatten(x).float()
+        x = layers.flatten(x)
+        return x.float() if self.linear is None else layers.layer(self.linear, self.activation, x)
 
 
 class NatureConv(nn.Module):

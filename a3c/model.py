@@ -148,9 +148,9 @@ def _body(
     match observation_shape:
         case (_,):
             return MLP(observation_shape, activation=activation, num_layers=num_layers, hidden_size=hidden_size)
-        case (_, 42, 42):
-            return SmallConv(observation_shape, activation=activation)
+        case (channels, 42, 42):  # a single frame needs a core, which is a layer of that size, too
+            return SmallConv(observation_shape, activation=activation, hidden_size=hidden_size if channels > 1 else None)
         case (_, 84, 84):
-            channels = 32 if network == "narrow" else 64
-            return NatureConv(observation_shape, activation=activation, hidden_size=hidden_size, last_channels=channels)
+            last = 32 if network == "narrow" else 64
+            return NatureConv(observation_shape, activation=activation, hidden_size=hidden_size, last_channels=last)
     raise ValueError(f"no network takes observations of shape {observation_shape}; give (D,), (C, 42, 42) or (C, 84, 84)")

@@ -37,7 +37,7 @@ def step_bare(env_name: str, seed: int, seconds: float, pipe: Connection) -> Non
     quieten_mujoco()
     resolved = resolve(env_name)
     env = gymnasium.make(resolved.id, **resolved.kwargs)
-    skip = 4 if resolved.observation == "stack84" and resolved.kwargs.get("frameskip") == 1 else 1
+    skip = 4 if resolved.stacked and resolved.kwargs.get("frameskip") == 1 else 1
     env.reset(seed=seed)
     env.action_space.seed(seed)
     pipe.send("ready")

@@ -1,4 +1,4 @@
-"""Atari preprocessing: 42x42 single frames, and 84x84 stacks with the wrappers that the NoFrameskip ids expect."""
+"""Atari preprocessing: 42x42 single frames, and stacks of frames with the wrappers that the NoFrameskip ids expect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Info = dict[str, Any]
 Step = tuple[Any, float, bool, bool, Info]
 Screen = Callable[[], Frame]
 
-FRAME42_ROWS = slice(34, 194)  # without the score above and the empty rows below the playing field
+FIELD_ROWS = slice(34, 194)  # without the score above and the empty rows below the playing field
 
 
 def frame42(grey: Frame) -> Frame:
@@ -25,9 +25,9 @@ def frame42(grey: Frame) -> Frame:
     return cv2.resize(cv2.resize(grey, (80, 80)), (42, 42))[None]  # type: ignore[return-value]
 
 
-def warp84(grey: Frame) -> Frame:
-    """uint8 [H, W] grey frame -> uint8 [84, 84], averaged over areas (Mnih et al., 2015)."""
-    return cv2.resize(grey, (84, 84), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+def warp(grey: Frame, size: int) -> Frame:
+    """uint8 [H, W] grey frame -> uint8 [size, size], averaged over areas (Mnih et al., 2015)."""
+    return cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 class Frame42(gym.ObservationWrapper[Any, Any, Any]):
@@ -171,28 +171,28 @@ class FireReset(gym.Wrapper[Any, Any, Any, Any]):
         return observation, _with_episode(info, ended)
 
 
-class Warp84(gym.ObservationWrapper[Any, Any, Any]):
-    """uint8 grey frames -> uint8 [84, 84]; the frames are the observations, or `screen()` where given."""
+class Warp(gym.ObservationWrapper[Any, Any, Any]):
+    """uint8 grey frames -> uint8 [size, size]; the frames are the observations, or `screen()` where given."""
 
-    def __init__(self, env: gym.Env[Any, Any], *, screen: Screen | None = None) -> None:
+    def __init__(self, env: gym.Env[Any, Any], *, size: int, screen: Screen | None = None) -> None:
         super().__init__(env)
-        self._screen = screen
-        self.observation_space = gym.spaces.Box(0, 255, (84, 84), np.uint8)
+        self._screen, self._size = screen, size
+        self.observation_space = gym.spaces.Box(0, 255, (size, size), np.uint8)
 
     def observation(self, observation: Any) -> Frame:
         """The frame now, shrunk."""
-        return warp84(observation if self._screen is None else self._screen())
+        return warp(observation if self._screen is None else self._screen(), self._size)
 
 
 class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
-    """The last four [84, 84] frames as a fresh uint8 [4, 84, 84], oldest first; the first has three black ones.
+    """The last four [H, W] frames as a fresh uint8 [4, H, W], oldest first; the first has three black ones.
 
     The four values of a pixel lie side by side in memory, as convolutions like them (channels_last).
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.observation_space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+        self.observation_space = gym.spaces.Box(0, 255, (4, *env.observation_space.shape), np.uint8)  # type: ignore[misc,arg-type]
         self._frames: deque[Frame] = deque(maxlen=4)
 
     def step(self, action: Any) -> Step:

@@ -12,8 +12,9 @@ from typing import Any, Literal, cast
 from envs.legacy import Alias, describe_emulation, dm_control_id, find_alias
 
 Family = Literal["atari", "physics", "control"]
-Observation = Literal["frame42", "stack84", "ram", "vector"]
-OBS_MODES = ("auto", "frame42", "stack84", "ram")
+Observation = Literal["frame42", "stack42", "stack84", "ram", "vector"]
+STACKS = ("stack42", "stack84")
+OBS_MODES = ("auto", "frame42", *STACKS, "ram")
 
 
 class EnvironmentProblem(ValueError):
@@ -31,6 +32,11 @@ class ResolvedId:
     observation: Observation
     note: str | None
     modules: tuple[str, ...] = ()
+
+    @property
+    def stacked(self) -> bool:
+        """Whether four frames of a game are seen at once."""
+        return self.observation in STACKS
 
 
 def resolve(
@@ -108,9 +114,9 @@ def _resolve_atari(
     observation = _choose_observation(obs_mode, ram=ram, no_frameskip="NoFrameskip" in alias.id)
     skip = kwargs["frameskip"] = _frameskip({**spec.kwargs, **kwargs}["frameskip"])
     note = alias.note
-    if observation == "stack84" and skip == 4:
+    if observation in STACKS and skip == 4:
         kwargs["frameskip"] = 1  # the fourfold skip is then ours: the maximum of two frames needs each of them
-    elif observation != "stack84" and skip == 1 and "frameskip" not in env_kwargs:
+    elif observation not in STACKS and skip == 1 and "frameskip" not in env_kwargs:
         kwargs["frameskip"] = 4
     if note is None and isinstance(skip, tuple):
         sticky = {**spec.kwargs, **kwargs}["repeat_action_probability"]

@@ -15,13 +15,13 @@ import gymnasium as gym
 import numpy as np
 
 from envs.actions import adapt_actions
-from envs.atari import FRAME42_ROWS, EpisodicLife, FireReset, Frame42, FrameStack4, MaxAndSkip, NoopReset, Warp84
+from envs.atari import FIELD_ROWS, EpisodicLife, FireReset, Frame42, FrameStack4, MaxAndSkip, NoopReset, Warp
 from envs.episodes import ClipReward, EpisodeStatistics
 from envs.ids import EnvironmentProblem, ResolvedId, base_frameskip, load_registry
 from envs.screen import GreyScreen
 from envs.vectors import Ram, Vector
 
-STACK84_SKIP = 4
+STACK_SKIP = 4
 NOOP_FRAMES = 30
 
 _SUPPORTED = "Atari games, vectors of numbers, and discrete, dictionary or tuple observations that can be flattened"
@@ -35,9 +35,9 @@ def make(
     render: bool = False,
     seed: int | None = None,
 ) -> gym.Env[Any, Any]:
-    """Make the environment: uint8 [1, 42, 42] or [4, 84, 84], float32 [128] (RAM) or [D] observations.
+    """Make the environment: uint8 [1, 42, 42], [4, 42, 42] or [4, 84, 84], float32 [128] (RAM) or [D] observations.
 
-    Training clips Atari rewards and ends stack84 episodes with each life; evaluation plays whole games, raw rewards,
+    Training clips Atari rewards and ends stacks' episodes with each life; evaluation plays whole games, raw rewards,
     from random no-op starts where the emulator itself has no randomness.
     `info["episode"]` has the raw return and agent steps of a game, `max_episode_length` (agent steps) truncates it.
     An Atari game's first reset with `seed` is faster. Raises EnvironmentProblem.
@@ -68,8 +68,8 @@ def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:
     """The rate at which one rendered frame per agent step plays at natural speed."""
     if resolved.family != "atari":
         return float(env.metadata.get("render_fps") or 30)
-    if resolved.observation == "stack84" and base_frameskip(resolved) == 1:
-        return 60.0 / STACK84_SKIP
+    if resolved.stacked and base_frameskip(resolved) == 1:
+        return 60.0 / STACK_SKIP
     return 60.0 / _mean_skip(resolved)
 
 
@@ -116,26 +116,27 @@ def _wrap_atari(
 ) -> gym.Env[Any, Any]:
     emulator: Any = env.unwrapped
     ale = emulator.ale
-    stack84 = resolved.observation == "stack84"
-    screen = GreyScreen(ale, grey="luminance") if stack84 else GreyScreen(ale, grey="mean", rows=FRAME42_ROWS)
-    skips_here = stack84 and base_frameskip(resolved) == 1
-    if stack84:
+    stacked, size = resolved.stacked, 84 if resolved.observation == "stack84" else 42
+    rows = FIELD_ROWS if size == 42 else slice(None)  # so few pixels had better show the field only
+    screen = GreyScreen(ale, grey="luminance" if stacked else "mean", rows=rows)
+    skips_here = stacked and base_frameskip(resolved) == 1
+    if stacked:
         env = NoopReset(env)
     elif not training and emulator.repeat_action_probability == 0:
         # Nothing in the emulator is random: without this, a greedy policy would play one game over and over.
         env = NoopReset(env, noop_max=max(1, NOOP_FRAMES // math.ceil(_mean_skip(resolved))))
     if skips_here:
-        env = MaxAndSkip(env, skip=STACK84_SKIP, screen=screen)
+        env = MaxAndSkip(env, skip=STACK_SKIP, screen=screen)
     env = _count(env, max_episode_length)
-    if stack84:
+    if stacked:
         if training:
             env = EpisodicLife(env)
         if "FIRE" in env.unwrapped.get_action_meanings():  # type: ignore[attr-defined]
             env = FireReset(env, every_life=not training)
-        env = FrameStack4(Warp84(env, screen=None if skips_here else screen))
+        env = FrameStack4(Warp(env, size=size, screen=None if skips_here else screen))
     else:
         env = Ram(env) if resolved.observation == "ram" else Frame42(env, screen=screen)
-    return ClipReward(env, sign=stack84) if training else env
+    return ClipReward(env, sign=stacked) if training else env
 
 
 def _wrap_control(

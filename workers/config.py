@@ -54,8 +54,9 @@ class Config:
     env_module: tuple[str, ...] = flag((), "modules to import first: those that register environments", repeated=True)
     obs_mode: str = flag(
         "auto",
-        "Atari observations: 42x42 grey frame, stack of four 84x84, or RAM; auto: stack84 for NoFrameskip ids",
-        choices=("auto", "frame42", "stack84", "ram"),
+        "Atari observations: a grey frame of 42x42, a stack of four (much cheaper than one of 84x84), or RAM; auto: stack84 for "
+        "NoFrameskip ids, otherwise frame42",
+        choices=("auto", "frame42", "stack42", "stack84", "ram"),
     )
     max_episode_length: int = flag(1_000_000, "cut episodes after this many steps (bootstrapped, not terminal)", minimum=1)
     scale_rewards: bool = flag(False, "divide training rewards by the running deviation of their discounted sum")

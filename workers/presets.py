@@ -110,7 +110,6 @@ ACKTR_FRAME: dict[str, Any] = {**ACKTR_ATARI, "recurrent": "lstm", "hidden_size"
 # With the paper's 0.25, 0.001 and 1 Breakout takes off later; results/ has the comparison.
 ACKTR_STACK: dict[str, Any] = {
     **ACKTR_ATARI,
-    "network": "narrow",
     "hidden_size": 512,
     "lr": 0.5,
     "kl_clip": 0.003,
@@ -189,7 +188,7 @@ def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str,
 
 
 def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
-    by_observation = {"frame42": ATARI_FRAME, "stack84": ATARI_STACK}
+    by_observation = {"frame42": ATARI_FRAME, "stack42": ATARI_STACK, "stack84": ATARI_STACK}
     if environment.family == "physics":
         values = PHYSICS | BODIES.get(_body(environment), {})
     else:
@@ -208,7 +207,8 @@ def _actor_critic(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str
 
 def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
     if environment.family == "atari":
-        values = PPO_ATARI | {"frame42": PPO_FRAME, "stack84": PPO_STACK}.get(environment.observation, {})
+        by_observation = {"frame42": PPO_FRAME, "stack42": PPO_STACK, "stack84": PPO_STACK}
+        values = PPO_ATARI | by_observation.get(environment.observation, {})
     else:
         values = PPO_PHYSICS if environment.family == "physics" else PPO_VECTOR
     num_environments, num_steps = PPO_BATCHES.get(_body(environment)) or PPO_BATCHES.get(environment.family, (8, 32))
@@ -225,7 +225,7 @@ def _ppo(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _acktr(environment: ResolvedId, typed: Mapping[str, Any]) -> dict[str, Any]:
-    by_observation = {"frame42": ACKTR_FRAME, "stack84": ACKTR_STACK}
+    by_observation = {"frame42": ACKTR_FRAME, "stack42": ACKTR_STACK, "stack84": ACKTR_STACK | {"network": "narrow"}}
     if environment.family == "physics":
         values = ACKTR_PHYSICS | ACKTR_BODIES.get(_body(environment), {})
     else:

@@ -20,6 +20,7 @@ from a3c.model import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
 from a3c.segment import Segment
 from a3c.tracing import Program, trace
+from envs.ids import STACKS
 from shared_optim.exchange import Barrier, BarrierMemory, Exchange, Hogwild
 from shared_optim.flat import FlatParameters
 from shared_optim.kfac import KFACMemory, KFACSettings, Known, SharedKFAC, kfac_statistics_size
@@ -35,7 +36,7 @@ class Spaces:
     """What a network must know of an environment."""
 
     observation_shape: tuple[int, ...]
-    observation: str  # "frame42", "stack84", "ram" or "vector"
+    observation: str  # "frame42", "stack42", "stack84", "ram" or "vector"
     num_actions: int  # how many there are to choose from, or of how many numbers one consists
     continuous: bool = False
     bounded: bool = True  # whether each number of a continuous action has bounds
@@ -49,7 +50,7 @@ class Spaces:
     @property
     def normalised(self) -> bool:
         """Whether observations are scaled by running statistics; stacks of frames are divided by 255."""
-        return self.observation != "stack84"
+        return self.observation not in STACKS
 
 
 def build_model(config: Config, spaces: Spaces) -> ActorCritic:

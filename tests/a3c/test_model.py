@@ -8,6 +8,7 @@ from tests.a3c.segments import play, segment_of, unrolled
 
 SHAPES = {
     "small conv": ((1, 42, 42), torch.uint8),
+    "small conv of a stack": ((4, 42, 42), torch.uint8),
     "nature": ((4, 84, 84), torch.uint8),
     "impala": ((2, 20, 20), torch.uint8),
     "mlp": ((5,), torch.float32),

@@ -35,8 +35,10 @@ def test_frame42_agrees_with_the_colour_pipeline(game: str) -> None:
 
 
 @pytest.mark.parametrize("game", ["Pong", "Breakout"])
-def test_stack84_is_the_area_average_of_the_last_two_grey_frames(game: str) -> None:
-    env = make(resolve(f"{game}NoFrameskip-v4"), training=True)  # in evaluation a lost life adds steps of its own
+@pytest.mark.parametrize(("obs_mode", "size", "rows"), [("stack84", 84, slice(0, 210)), ("stack42", 42, slice(34, 194))])
+def test_a_stack_is_the_area_average_of_the_last_two_grey_frames(obs_mode: str, size: int, rows: slice, game: str) -> None:
+    resolved = resolve(f"{game}NoFrameskip-v4", obs_mode=obs_mode)
+    env = make(resolved, training=True)  # in evaluation a lost life adds steps of its own
     plain = gym.make(f"{game}NoFrameskip-v4", obs_type="grayscale", disable_env_checker=True)
     observation, _ = env.reset(seed=0)
     plain.reset(seed=0)
@@ -47,7 +49,8 @@ def test_stack84_is_the_area_average_of_the_last_two_grey_frames(game: str) -> N
     for _ in range(30):
         action = int(rng.integers(4))
         screens = [plain.step(action)[0] for _ in range(4)]
-        frames.append(cv2.resize(np.maximum(screens[2], screens[3]), (84, 84), interpolation=cv2.INTER_AREA))
+        latest_two = np.maximum(screens[2], screens[3])[rows]
+        frames.append(cv2.resize(latest_two, (size, size), interpolation=cv2.INTER_AREA))
         observation = env.step(action)[0]
         np.testing.assert_array_equal(observation[-1], frames[-1])
     np.testing.assert_array_equal(observation, np.stack(frames[-4:]))

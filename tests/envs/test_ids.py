@@ -22,6 +22,8 @@ ATARI = [
     ("PongNoFrameskip-v4", "auto", "stack84", 1, 0.0, 15),
     ("PongNoFrameskip-v0", "auto", "stack84", 1, 0.25, 15),
     ("PongNoFrameskip-v4", "frame42", "frame42", 4, 0.0, 15),
+    ("PongNoFrameskip-v4", "stack42", "stack42", 1, 0.0, 15),
+    ("ALE/Pong-v5", "stack42", "stack42", 1, 0.25, 15),
     ("ALE/Pong-v5", "stack84", "stack84", 1, 0.25, 15),
     ("PongDeterministic-v4", "stack84", "stack84", 1, 0.0, 15),
     ("Pong-v4", "stack84", "stack84", (2, 5), 0.0, 20),
@@ -49,7 +51,7 @@ def test_atari_ids_make_the_emulator_they_promise(
     env.close()
 
 
-@pytest.mark.parametrize("obs_mode", ["frame42", "stack84"])
+@pytest.mark.parametrize("obs_mode", ["frame42", "stack42", "stack84"])
 @pytest.mark.parametrize("requested", ["PongDeterministic-v4", "PongNoFrameskip-v4"])
 def test_one_agent_step_is_four_frames_whatever_the_id(requested: str, obs_mode: str) -> None:
     env = make(resolve(requested, obs_mode=obs_mode), training=False)
@@ -122,7 +124,7 @@ def test_other_mistakes_are_one_sentence_with_the_fix() -> None:
         resolve("CartPole-v1", env_modules=["no_such_module"])
     with pytest.raises(EnvironmentProblem, match="not an Atari game"):
         resolve("CartPole-v1", obs_mode="ram")
-    with pytest.raises(EnvironmentProblem, match="choose one of auto, frame42, stack84, ram"):
+    with pytest.raises(EnvironmentProblem, match="choose one of auto, frame42, stack42, stack84, ram"):
         resolve("Pong-v0", obs_mode="frame84")
     with pytest.raises(EnvironmentProblem, match="use observation mode ram or auto"):
         resolve("Pong-ram-v4", obs_mode="stack84")
