@@ -148,7 +148,7 @@ def _body(
     match observation_shape:
         case (_,):
             return MLP(observation_shape, activation=activation, num_layers=num_layers, hidden_size=hidden_size)
-        case (channels, 42, 42):  # a single frame needs a core, which is a layer of that size, too
+        case (channels, 42, 42):  # after a single frame comes a core, for who wants such a layer
             return SmallConv(observation_shape, activation=activation, hidden_size=hidden_size if channels > 1 else None)
         case (_, 84, 84):
             last = 32 if network == "narrow" else 64

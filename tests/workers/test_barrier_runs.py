@@ -31,7 +31,7 @@ SETTINGS = {
         *("--num-env-steps", "4000", "--hidden-size", "32"),
     ),
     "ppo on stacks": (
-        *("--env-name", "BreakoutNoFrameskip-v4", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2"),
+        *("--env-name", "BreakoutNoFrameskip-v4", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--obs-mode", "stack42"),
         *("--envs-per-process", "2", "--num-steps", "32", "--num-env-steps", "4000", "--hidden-size", "64"),
     ),
     "acktr with convolutions": (

@@ -134,6 +134,21 @@ def test_commands_of_pytorch_a2c_ppo_acktrs_users(words, environment, batch):
     assert (config.num_processes, config.envs_per_process, config.num_steps, config.lr) == batch
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("PongNoFrameskip-v4 --algo ppo --obs-mode stack42", {"lr": 5e-4, "hidden_size": 512, "network": "auto"}),
+        ("PongNoFrameskip-v4 --algo acktr --obs-mode stack42", {"kl_clip": 0.01, "hidden_size": 512, "network": "auto"}),
+        ("PongNoFrameskip-v4 --algo acktr", {"kl_clip": 0.01, "hidden_size": 512, "network": "narrow"}),
+        ("InvertedDoublePendulum-v4 --algo a2c --num-processes 2", {"num_steps": 50, "gae_lambda": 0.97, "lr": 1.5e-3}),
+        ("InvertedDoublePendulum-v4 --algo a3c --num-processes 2", {"num_steps": 20, "gae_lambda": 0.95, "lr": 3e-3}),
+    ],
+)
+def test_what_presets_know_of_smaller_stacks_and_of_balance_at_a_barrier(words, expected):
+    config = parse(["--env-name", *words.split()]).config
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
 def test_every_field_is_read_by_the_program():
     """A flag that nothing reads is a dead flag."""
     read = set()

@@ -19,7 +19,10 @@ from workers.recipes import Spaces, build_algorithm, build_exchange, build_kfac_
 
 T, B = 3, 2
 ETA, DELTA, DAMPING = 0.25, 1e-4, 0.01
-FRAME42, STACK84 = Spaces((1, 42, 42), "frame42", num_actions=6), Spaces((4, 84, 84), "stack84", num_actions=6)
+FRAME42, STACK42, STACK84 = (
+    Spaces(shape, observation, num_actions=6)
+    for shape, observation in (((1, 42, 42), "frame42"), ((4, 42, 42), "stack42"), ((4, 84, 84), "stack84"))
+)
 Applied = tuple[nn.Parameter, nn.Parameter, Tensor, Tensor]  # weight, bias, inputs [M, inputs] and outputs [M, rows] of a map
 
 
@@ -41,7 +44,7 @@ def transcribed(model: ActorCritic, segment: Segment) -> tuple[Tensor, Tensor, l
         applied.append((layer.weight, layer.bias, patches, s))
         x = s.relu().view(len(x), -1, height, width)
     x = x.flatten(1)
-    if hasattr(model.body, "linear"):
+    if getattr(model.body, "linear", None) is not None:
         x = linear(model.body.linear.weight, model.body.linear.bias, x).relu()
     if model.core is not None:
         cell, state, outputs = model.core.cell, segment.state.double(), []
@@ -79,7 +82,7 @@ def factors(applied: list[Applied], log_likelihood: Tensor) -> dict[nn.Parameter
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-1])
-@pytest.mark.parametrize(("spaces", "recurrent"), [(FRAME42, "lstm"), (FRAME42, "gru"), (STACK84, "none")])
+@pytest.mark.parametrize(("spaces", "recurrent"), [(FRAME42, "lstm"), (FRAME42, "gru"), (STACK42, "none"), (STACK84, "none")])
 def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkeypatch):
     monkeypatch.setattr(a3c.acktr, "LOCATIONS", None)  # all of them
     torch.manual_seed(0)
