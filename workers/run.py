@@ -201,7 +201,7 @@ class Run:
     def title(self) -> str:
         """The run in one line."""
         config = self.config
-        workers = f"{config.num_processes} workers x {config.envs_per_process}"
+        workers = f"{config.num_processes} worker{'s' * (config.num_processes > 1)} x {config.envs_per_process}"
         return f"{config.env_name}   {config.algo}   {workers}   seed {config.seed}"
 
     def description(self) -> dict[str, Any]:
