@@ -116,7 +116,7 @@ ACKTR_STACK: dict[str, Any] = {
     **ACKTR_ATARI,
     "hidden_size": 512,
     "lr": 0.5,
-    "kl_clip": 0.01,
+    "kl_clip": 0.03,
     "gae_lambda": 0.95,
 }
 ACKTR_VECTOR: dict[str, Any] = {

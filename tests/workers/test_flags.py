@@ -138,8 +138,8 @@ def test_commands_of_pytorch_a2c_ppo_acktrs_users(words, environment, batch):
     ("words", "expected"),
     [
         ("PongNoFrameskip-v4 --algo ppo --obs-mode stack42", {"lr": 5e-4, "hidden_size": 512, "network": "auto"}),
-        ("PongNoFrameskip-v4 --algo acktr --obs-mode stack42", {"kl_clip": 0.01, "hidden_size": 512, "network": "auto"}),
-        ("PongNoFrameskip-v4 --algo acktr", {"kl_clip": 0.01, "hidden_size": 512, "network": "narrow"}),
+        ("PongNoFrameskip-v4 --algo acktr --obs-mode stack42", {"kl_clip": 0.03, "hidden_size": 512, "network": "auto"}),
+        ("PongNoFrameskip-v4 --algo acktr", {"kl_clip": 0.03, "hidden_size": 512, "network": "narrow"}),
         ("InvertedDoublePendulum-v4 --algo a2c --num-processes 2", {"num_steps": 50, "gae_lambda": 0.97, "lr": 1.5e-3}),
         ("InvertedDoublePendulum-v4 --algo a3c --num-processes 2", {"num_steps": 20, "gae_lambda": 0.95, "lr": 3e-3}),
     ],
