@@ -46,11 +46,11 @@ def main() -> int:
     if options.load_dir and not options.env_name:
         parser.error("--load-dir needs --env-name")
     from envs.ids import EnvironmentProblem
-    from workers.checkpoint import CheckpointError
-    from workers.config import OtherVersion
     from workers.export import ExportError
-    from workers.flags import UsageError
-    from workers.run_folder import RunFolderError
+    from workers.records.checkpoint import CheckpointError
+    from workers.records.run_folder import RunFolderError
+    from workers.settings.config import OtherVersion
+    from workers.settings.flags import UsageError
 
     try:
         play(options)
@@ -64,9 +64,9 @@ def main() -> int:
 
 def find_policy(options: argparse.Namespace) -> dict[str, Any]:
     """The snapshot that the command line means. CheckpointError or RunFolderError."""
-    from workers import checkpoint
-    from workers.run import saved_policy_path
-    from workers.run_folder import RunFolder
+    from workers.records import checkpoint
+    from workers.records.run_folder import RunFolder
+    from workers.supervision.run import saved_policy_path
 
     if options.load_dir:
         return checkpoint.load(saved_policy_path(options.load_dir, options.env_name), require_digest=False)

@@ -12,7 +12,7 @@ def main() -> int:
     limit_threads()
     # Nothing has begun that would have to be tidied, and who is being imported may swallow an exception.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from workers.launch import launch
+    from workers.supervision.launch import launch
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return launch(sys.argv[1:])

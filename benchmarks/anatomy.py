@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.throughput import measure_bare
 from workers.process import cores, limit_threads
-from workers.provenance import git_commit, machine
+from workers.records.provenance import git_commit, machine
 
 WARM_UP = 3.0  # seconds that do not count
 
@@ -104,9 +104,9 @@ def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]
     """One setting, ENV:WORKERSxENVS."""
     import torch
 
-    from workers.flags import parse
-    from workers.run import Run, look_at
-    from workers.run_folder import RunFolder
+    from workers.records.run_folder import RunFolder
+    from workers.settings.flags import parse
+    from workers.supervision.run import Run, look_at
     from workers.trainer import Task
 
     env_name, _, size = setting.rpartition(":")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.solve import draw
-from workers.provenance import git_commit, machine
+from workers.records.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = {"steps": "time/total_timesteps", "seconds": "time/time_elapsed"}

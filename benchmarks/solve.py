@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workers.provenance import git_commit, machine
+from workers.records.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.solve import play, train
-from workers.provenance import git_commit, machine
+from workers.records.provenance import git_commit, machine
 
 ENVIRONMENTS = (
     *("HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4", "Humanoid-v4"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.process import THREAD_VARIABLES, limit_threads
-from workers.provenance import git_commit, machine
+from workers.records.provenance import git_commit, machine
 
 ROOT = Path(__file__).parent.parent
 WARM_UP = 8.0  # seconds of a training run that do not count

@@ -23,7 +23,7 @@ def imported_by(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_point_downwards(folder):
-    paths = [*(ROOT / folder).glob("*.py")]
+    paths = [*(ROOT / folder).rglob("*.py")]
     assert paths
     ours = {*FOLDERS, "main", "enjoy", "benchmarks", "tests"}
     for path in paths:
@@ -31,7 +31,7 @@ def test_imports_point_downwards(folder):
 
 
 def test_the_mathematics_knows_no_processes_files_or_environments():
-    for path in (ROOT / "a3c").glob("*.py"):
+    for path in (ROOT / "a3c").rglob("*.py"):
         assert not imported_by(path) & {"multiprocessing", "gymnasium", "os", "pathlib", "ale_py"}
 
 
@@ -45,6 +45,6 @@ def test_main_is_light():
 
 
 def test_files_stay_short():
-    for folder in (*FOLDERS, "."):
-        for path in (ROOT / folder).glob("*.py"):
-            assert len(path.read_text().splitlines()) <= 300, path
+    paths = [*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+    for path in paths:
+        assert len(path.read_text().splitlines()) <= 300, path

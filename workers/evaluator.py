@@ -14,18 +14,18 @@ from envs.ids import ResolvedId
 from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
-from workers import checkpoint
-from workers.board import GIF_FRAMES, Board, thumbnail
 from workers.camera import Camera
-from workers.config import Config
-from workers.curve import draw_curve
 from workers.exact import SharedMemory
 from workers.play import Episodes, Frame, play_episodes
 from workers.process import cores, prepare_child
-from workers.recipes import Spaces
-from workers.run_folder import Guard, RunFolder
+from workers.records import checkpoint
+from workers.records.board import GIF_FRAMES, Board, thumbnail
+from workers.records.curve import draw_curve
+from workers.records.run_folder import Guard, RunFolder
+from workers.records.thinned import Thinned
+from workers.settings.config import Config
+from workers.settings.recipes import Spaces
 from workers.snapshot import policy_state, restore_policy
-from workers.thinned import Thinned
 
 NEVER = 1 << 62
 EVALUATION_SEED = 10_000_019  # far from those that training environments draw

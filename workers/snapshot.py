@@ -11,8 +11,8 @@ from a3c.model import ActorCritic
 from envs.ids import ResolvedId
 from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
-from workers.config import Config, saved_config
-from workers.recipes import Spaces, build_model
+from workers.settings.config import Config, saved_config
+from workers.settings.recipes import Spaces, build_model
 
 
 def policy_state(

@@ -26,11 +26,11 @@ from envs.state import Unsaveable
 from shared_optim.flat import FlatParameters
 from shared_optim.optimizers import Samples
 from workers.actor import Actor
-from workers.config import Config
 from workers.exact import Report, SharedMemory, load_random_state, pack, random_state, unpack
 from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
 from workers.progress import WorkerRow
-from workers.recipes import Spaces, build_algorithm, build_exchange, build_model
+from workers.settings.config import Config
+from workers.settings.recipes import Spaces, build_algorithm, build_exchange, build_model
 from workers.snapshot import set_scaling
 
 MAX_BAD_SEGMENTS = 10  # in a row, until the worker gives up and is replaced with fresh environments

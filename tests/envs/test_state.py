@@ -7,7 +7,7 @@ from envs.emulator import Emulator
 from envs.ids import resolve
 from envs.make import make
 from envs.state import Unsaveable, load_state, save_state
-from workers import checkpoint
+from workers.records import checkpoint
 
 
 def play(env: gym.Env, num_steps: int, seed: int) -> list:

@@ -7,9 +7,16 @@ import torch
 
 from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
-from workers.flags import parse
-from workers.recipes import Spaces, build_algorithm, build_exchange, build_kfac_memory, build_model, optimizer_statistics_size
-from workers.recipes import _blank_segment as blank_segment
+from workers.settings.flags import parse
+from workers.settings.recipes import (
+    Spaces,
+    build_algorithm,
+    build_exchange,
+    build_kfac_memory,
+    build_model,
+    optimizer_statistics_size,
+)
+from workers.settings.recipes import _blank_segment as blank_segment
 
 CONTEXT = multiprocessing.get_context("spawn")
 

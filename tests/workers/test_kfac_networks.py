@@ -14,8 +14,15 @@ from a3c.segment import Segment
 from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
 from tests.a3c.segments import segment_of
-from workers.flags import parse
-from workers.recipes import Spaces, build_algorithm, build_exchange, build_kfac_memory, build_model, optimizer_statistics_size
+from workers.settings.flags import parse
+from workers.settings.recipes import (
+    Spaces,
+    build_algorithm,
+    build_exchange,
+    build_kfac_memory,
+    build_model,
+    optimizer_statistics_size,
+)
 
 T, B = 3, 2
 ETA, DELTA, DAMPING = 0.25, 1e-4, 0.01

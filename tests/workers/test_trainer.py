@@ -12,9 +12,9 @@ from envs.normaliser import SharedNormaliser
 from shared_optim.exchange import BarrierMemory
 from shared_optim.memory import SharedTensor
 from workers.exact import SharedMemory
-from workers.flags import parse
 from workers.progress import SUMS, ProgressTable
-from workers.recipes import Spaces, build_algorithm, build_model, optimizer_statistics_size
+from workers.settings.flags import parse
+from workers.settings.recipes import Spaces, build_algorithm, build_model, optimizer_statistics_size
 from workers.trainer import MAX_BAD_SEGMENTS, Task, Trainer
 
 SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)

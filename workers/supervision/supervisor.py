@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from workers import checkpoint
-from workers.console import Console
-from workers.curve import draw_curve
-from workers.evaluations import Evaluations
 from workers.exact import CompleteReports, Reports
-from workers.interrupts import Interrupts
-from workers.pool import Child, NothingWorks, TooManyFailures, WorkerPool
-from workers.records import Records
-from workers.reporter import Reporter
-from workers.run import Run
+from workers.records import checkpoint
+from workers.records.console import Console
+from workers.records.curve import draw_curve
+from workers.records.records import Records
+from workers.supervision.evaluations import Evaluations
+from workers.supervision.interrupts import Interrupts
+from workers.supervision.pool import Child, NothingWorks, TooManyFailures, WorkerPool
+from workers.supervision.reporter import Reporter
+from workers.supervision.run import Run
 from workers.trainer import Task, run_worker
 
 STATUS_INTERVAL = 2.0

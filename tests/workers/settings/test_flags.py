@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from envs.ids import EnvironmentProblem
-from workers.flags import FIELDS, TYPES, UsageError, build_parser, parse, parse_pairs
+from workers.settings.flags import FIELDS, TYPES, UsageError, build_parser, parse, parse_pairs
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 OTHER_VALUES = {
     "env_name": "CartPole-v0",
     "env_kwargs": "sutton_barto_reward=True",
@@ -152,7 +152,7 @@ def test_what_presets_know_of_smaller_stacks_and_of_balance_at_a_barrier(words, 
 def test_every_field_is_read_by_the_program():
     """A flag that nothing reads is a dead flag."""
     read = set()
-    for path in (ROOT / "workers").glob("*.py"):
+    for path in (ROOT / "workers").rglob("*.py"):
         if path.name not in ("config.py", "presets.py"):
             nodes = [*ast.walk(ast.parse(path.read_text()))]
             read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from workers.records import STEPS
-from workers.run_folder import RunFolder
+from workers.records.records import STEPS
+from workers.records.run_folder import RunFolder
 
 
 class TrackingError(Exception):

@@ -7,13 +7,13 @@ from multiprocessing.context import BaseContext
 
 import numpy as np
 
-from workers.console import Console
 from workers.evaluator import Evaluation, EvaluatorTask, run_evaluator
-from workers.pool import Child
-from workers.records import Evaluation as Evaluated
-from workers.records import Records
-from workers.reporter import Reporter
-from workers.run import Run
+from workers.records.console import Console
+from workers.records.records import Evaluation as Evaluated
+from workers.records.records import Records
+from workers.supervision.pool import Child
+from workers.supervision.reporter import Reporter
+from workers.supervision.run import Run
 
 MAX_FAILURES = 3
 FINAL_PATIENCE = 120.0  # seconds

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from workers.pool import Child, WorkerPool, get_context
+from workers.supervision.pool import Child, WorkerPool, get_context
 
 
 def speak(stops: bool, pipe) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from workers.run_folder import reason, replacing, write_json
+from workers.records.run_folder import reason, replacing, write_json
 
 FORMAT_VERSION = 2  # 2: vector observations have networks of their own for actor and critic; statistics of returns
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workers import run_folder
-from workers.run_folder import Appender, Guard, RunFolder, RunFolderError, replacing, write_json
+from workers.records import run_folder
+from workers.records.run_folder import Appender, Guard, RunFolder, RunFolderError, replacing, write_json
 
 
 @pytest.fixture(autouse=True)

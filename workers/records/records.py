@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workers.board import Board
-from workers.run_folder import Appender, Guard, RunFolder, replacing, write_json
-from workers.thinned import Thinned
+from workers.records.board import Board
+from workers.records.run_folder import Appender, Guard, RunFolder, replacing, write_json
+from workers.records.thinned import Thinned
 
 Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
 METRICS = (

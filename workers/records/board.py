@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workers.run_folder import Appender, Guard
+from workers.records.run_folder import Appender, Guard
 
 _TENSORBOARD_SECONDS = 5.0
 GIF_FRAMES = 200

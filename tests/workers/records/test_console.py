@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from workers import console
-from workers.console import Console
+from workers.records import console
+from workers.records.console import Console
 
-ROOT = Path(console.__file__).parents[1]
+ROOT = Path(console.__file__).parents[2]
 
 
 class Clock:
@@ -144,7 +144,7 @@ def test_closed_stream_is_silent() -> None:
 def test_stream_that_breaks_changes_no_exit_code(target: str) -> None:
     code = """
         import sys, time
-        from workers.console import Console
+        from workers.records.console import Console
         screen = Console(stream=sys.stdout)
         sys.stdin.readline()
         for _ in range(5):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.workers.runs import ROOT, RunningMain, is_gone, wait_until
-from workers import checkpoint
+from workers.records import checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 LONG = ("--num-env-steps", "1e9")

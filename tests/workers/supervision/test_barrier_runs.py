@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.workers.runs import RunningMain, is_gone, wait_until
-from workers import checkpoint
+from workers.records import checkpoint
 
 BANDIT = ("--env-name", "envs.toys:Bandit-v0", "--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1")
 HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])

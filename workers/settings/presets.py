@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from envs.ids import ResolvedId
-from workers.config import Config
 from workers.process import cores
+from workers.settings.config import Config
 
 # What an algorithm is here, whatever the preset.
 RECIPES: dict[str, dict[str, Any]] = {

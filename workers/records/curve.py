@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.records import STEPS, Evaluation, read_evaluations, read_metrics
-from workers.run_folder import RunFolder, replacing
+from workers.records.records import STEPS, Evaluation, read_evaluations, read_metrics
+from workers.records.run_folder import RunFolder, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

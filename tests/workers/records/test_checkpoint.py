@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from workers import checkpoint
-from workers.checkpoint import CheckpointError, checkpoint_path, digest_path, latest, load, rotate, save
+from workers.records import checkpoint
+from workers.records.checkpoint import CheckpointError, checkpoint_path, digest_path, latest, load, rotate, save
 
-ROOT = Path(checkpoint.__file__).parents[1]
+ROOT = Path(checkpoint.__file__).parents[2]
 
 
 def state_of(steps: int) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def test_full_disk_leaves_earlier_checkpoints(tmp_path: Path) -> None:
     code = """
         import resource, sys, torch
         from pathlib import Path
-        from workers import checkpoint
+        from workers.records import checkpoint
         folder = Path(sys.argv[1])
         checkpoint.save(checkpoint.checkpoint_path(folder, 1), {"steps": 1, "flat": torch.zeros(10)})
         checkpoint.save(folder / "best.pt", {"steps": 1, "flat": torch.zeros(10)})
@@ -269,7 +269,7 @@ def test_kill_at_any_moment_leaves_a_verified_checkpoint(tmp_path: Path) -> None
     code = f"""
         import os, random, signal, sys, time, torch
         from pathlib import Path
-        from workers import checkpoint
+        from workers.records import checkpoint
         torch.set_num_threads(1)
         folder = Path(sys.argv[1])
         random.seed(0)

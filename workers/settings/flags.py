@@ -9,8 +9,8 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from workers.config import GROUPS, Config, flag_name
-from workers.presets import preset
+from workers.settings.config import GROUPS, Config, flag_name
+from workers.settings.presets import preset
 
 FIELDS: dict[str, Any] = {field.name: field for field in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)

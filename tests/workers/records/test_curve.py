@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.curve import draw_curve
-from workers.records import STEPS, Records
-from workers.run_folder import RunFolder
+from workers.records.curve import draw_curve
+from workers.records.records import STEPS, Records
+from workers.records.run_folder import RunFolder
 
 pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")

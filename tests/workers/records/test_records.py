@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers import records
-from workers.board import Board
-from workers.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
-from workers.run_folder import Guard, RunFolder
-from workers.thinned import Thinned
+from workers.records import records
+from workers.records.board import Board
+from workers.records.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
+from workers.records.run_folder import Guard, RunFolder
+from workers.records.thinned import Thinned
 
-ROOT = Path(records.__file__).parents[1]
+ROOT = Path(records.__file__).parents[2]
 
 
 @pytest.fixture
@@ -209,8 +209,8 @@ def test_no_tensorboard_without_being_asked(folder: RunFolder) -> None:
 def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
     code = """
         import resource, sys
-        from workers.records import STEPS, Records
-        from workers.run_folder import RunFolder
+        from workers.records.records import STEPS, Records
+        from workers.records.run_folder import RunFolder
         folder = RunFolder.create(run_dir=sys.argv[1], env_name="Toy-v0", algo="a3c", seed=1)
         warnings = []
         def warn(text):

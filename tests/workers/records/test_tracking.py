@@ -2,8 +2,8 @@ import builtins
 
 import pytest
 
-from workers.run_folder import RunFolder
-from workers.tracking import Tracker, TrackingError
+from workers.records.run_folder import RunFolder
+from workers.records.tracking import Tracker, TrackingError
 
 
 def test_without_wandb_it_says_what_to_do(tmp_path, monkeypatch):

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from workers.config import Config, OtherVersion, saved_config
-from workers.flags import CommandLine, UsageError, parse
-from workers.interrupts import Interrupts
-from workers.pool import PRELOADED, get_context
 from workers.process import cores, deaf_children
+from workers.settings.config import Config, OtherVersion, saved_config
+from workers.settings.flags import CommandLine, UsageError, parse
+from workers.supervision.interrupts import Interrupts
+from workers.supervision.pool import PRELOADED, get_context
 
 if TYPE_CHECKING:
-    from workers.recipes import Spaces
+    from workers.settings.recipes import Spaces
 
 NETWORK = (
     *("network", "recurrent", "hidden_size", "num_layers", "num_shared_layers", "activation"),
@@ -36,7 +36,7 @@ def warm_up(arguments: Sequence[str]) -> None:
         return
     from multiprocessing import forkserver
 
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(Path(__file__).absolute().parents[2])
     # The server starts with neither this program's path nor its folder, wherever the user stands.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     get_context(method).set_forkserver_preload(PRELOADED)
@@ -56,9 +56,9 @@ def launch(arguments: Sequence[str]) -> int:
         print(f"main.py: {sentence}", file=sys.stderr)
         return 2
     from envs.ids import EnvironmentProblem
-    from workers.checkpoint import CheckpointError
-    from workers.run_folder import RunFolderError
-    from workers.tracking import TrackingError
+    from workers.records.checkpoint import CheckpointError
+    from workers.records.run_folder import RunFolderError
+    from workers.records.tracking import TrackingError
 
     try:
         return _train(arguments, interrupts)
@@ -80,19 +80,19 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     line, folder, lock, state, warnings = _command_line(arguments)
     config = line.config
 
-    from workers.run import Run, look_at
+    from workers.supervision.run import Run, look_at
 
     spaces = look_at(line.environment, config)
     policy = None
     if state is None and config.load is not None:
         policy, skipped = _policy_to_begin_with(config, spaces)
         warnings += skipped
-    from workers.console import Console
-    from workers.folder_lock import hold
-    from workers.records import Records
-    from workers.run_folder import RunFolder, write_json
-    from workers.supervisor import Supervisor
-    from workers.tracking import Tracker
+    from workers.records.console import Console
+    from workers.records.folder_lock import hold
+    from workers.records.records import Records
+    from workers.records.run_folder import RunFolder, write_json
+    from workers.records.tracking import Tracker
+    from workers.supervision.supervisor import Supervisor
 
     folder = folder or RunFolder.create(
         run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
@@ -136,9 +136,9 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | 
     resume = _value_of("--resume", arguments)
     if resume is None:
         return _with_cores(parse(arguments)), None, None, None, []
-    from workers import checkpoint
-    from workers.folder_lock import hold
-    from workers.run_folder import RunFolder
+    from workers.records import checkpoint
+    from workers.records.folder_lock import hold
+    from workers.records.run_folder import RunFolder
 
     folder = RunFolder.open(resume, log_dir=_value_of("--log-dir", arguments) or Config.log_dir)
     lock = hold(folder)  # first: a run that still goes may be writing the very checkpoints that are looked through
@@ -154,8 +154,8 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | 
 
 def _policy_to_begin_with(config: Config, spaces: "Spaces") -> tuple[dict[str, Any], list[str]]:
     """What --load names, and what was skipped. UsageError if it does not fit the environment or the network."""
-    from workers import checkpoint
-    from workers.run_folder import RunFolder
+    from workers.records import checkpoint
+    from workers.records.run_folder import RunFolder
     from workers.snapshot import saved_spaces
 
     assert config.load is not None
@@ -204,7 +204,7 @@ def _with_cores(line: CommandLine) -> CommandLine:
 
 
 def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
-    from workers.provenance import versions
+    from workers.records.provenance import versions
 
     config, environment, num_cores = run.config, run.environment, cores()
     found = versions()

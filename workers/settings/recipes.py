@@ -26,9 +26,9 @@ from shared_optim.flat import FlatParameters
 from shared_optim.kfac import KFACMemory, KFACSettings, Known, SharedKFAC, kfac_statistics_size
 from shared_optim.kronecker import LinearMap
 from shared_optim.optimizers import SharedAdam, SharedOptimizer, SharedRMSprop, statistics_size
-from workers.config import Config
-from workers.flags import UsageError
 from workers.process import cores
+from workers.settings.config import Config
+from workers.settings.flags import UsageError
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import sys
 from typing import TextIO
 
-from workers.run_folder import RunFolder, RunFolderError
+from workers.records.run_folder import RunFolder, RunFolderError
 
 
 def hold(folder: RunFolder) -> TextIO:

@@ -17,13 +17,13 @@ from envs.normaliser import SharedNormaliser
 from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
 from shared_optim.memory import SharedTensor
-from workers import checkpoint
-from workers.config import Config
 from workers.exact import SharedMemory, pack
 from workers.progress import COUNTERS, ProgressTable
-from workers.provenance import git_commit, versions
-from workers.recipes import Spaces, build_kfac_memory, build_model, optimizer_statistics_size, trace_gradient
-from workers.run_folder import RunFolder
+from workers.records import checkpoint
+from workers.records.provenance import git_commit, versions
+from workers.records.run_folder import RunFolder
+from workers.settings.config import Config
+from workers.settings.recipes import Spaces, build_kfac_memory, build_model, optimizer_statistics_size, trace_gradient
 from workers.snapshot import normaliser_state, policy_state
 
 ROWS = ("normaliser", "returns", "counters")

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tests.workers.runs import ROOT, RunningMain
-from workers import checkpoint
-from workers.run_folder import RunFolder
+from workers.records import checkpoint
+from workers.records.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])

@@ -1,0 +1,1 @@
+"""What stays on disk and screen. Knows no networks and no processes."""

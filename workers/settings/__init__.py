@@ -1,0 +1,1 @@
+"""From a flag to objects: configuration, flags, recipes, presets. Knows no processes."""
