@@ -18,18 +18,36 @@ def build_parser() -> argparse.ArgumentParser:
         description="Plays a trained policy in a window, or without a display into a video, and prints its scores.",
         allow_abbrev=False,
     )
-    parser.add_argument("--run-dir", help="a run's folder: plays the policy that its test worker found best")
-    parser.add_argument("--newest", action="store_true", help="with --run-dir: play its newest checkpoint instead")
+    parser.add_argument(
+        "--run-dir", help="a run's folder: plays the policy that its test worker found best"
+    )
+    parser.add_argument(
+        "--newest", action="store_true", help="with --run-dir: play its newest checkpoint instead"
+    )
     parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
     parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
     parser.add_argument("--episodes", type=int, default=10, help="episodes to play (default: 10)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first episode (default: 1)")
-    parser.add_argument("--non-det", action="store_true", help="sample the actions instead of taking the most probable")
-    parser.add_argument("--video", help="record the first episode to this mp4 file (without a display: enjoy.mp4)")
     parser.add_argument(
-        "--export", metavar="FILE", help="write the policy as a .pt2 (torch.export) or .onnx file instead of playing"
+        "--seed", type=int, default=1, help="seed of the first episode (default: 1)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else; no window, no video")
+    parser.add_argument(
+        "--non-det",
+        action="store_true",
+        help="sample the actions instead of taking the most probable",
+    )
+    parser.add_argument(
+        "--video", help="record the first episode to this mp4 file (without a display: enjoy.mp4)"
+    )
+    parser.add_argument(
+        "--export",
+        metavar="FILE",
+        help="write the policy as a .pt2 (torch.export) or .onnx file instead of playing",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object and nothing else; no window, no video",
+    )
     return parser
 
 
@@ -54,7 +72,14 @@ def main() -> int:
 
     try:
         play(options)
-    except (CheckpointError, RunFolderError, EnvironmentProblem, ExportError, OtherVersion, UsageError) as problem:
+    except (
+        CheckpointError,
+        RunFolderError,
+        EnvironmentProblem,
+        ExportError,
+        OtherVersion,
+        UsageError,
+    ) as problem:
         print(f"enjoy.py: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -69,7 +94,9 @@ def find_policy(options: argparse.Namespace) -> dict[str, Any]:
     from workers.supervision.run import saved_policy_path
 
     if options.load_dir:
-        return checkpoint.load(saved_policy_path(options.load_dir, options.env_name), require_digest=False)
+        return checkpoint.load(
+            saved_policy_path(options.load_dir, options.env_name), require_digest=False
+        )
     folder = RunFolder.open(options.run_dir)
     if folder.best.exists() and not options.newest:
         return checkpoint.load(folder.best)
@@ -78,7 +105,9 @@ def find_policy(options: argparse.Namespace) -> dict[str, Any]:
 
 def has_display() -> bool:
     """Whether a window can be shown."""
-    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
 
 
 def play(options: argparse.Namespace) -> None:
@@ -101,7 +130,11 @@ def play(options: argparse.Namespace) -> None:
         print(f"exported to {options.export}")
         return
     window = has_display() and not options.json and not options.video
-    video = Path(options.video or "enjoy.mp4") if options.video or not (window or options.json) else None
+    video = (
+        Path(options.video or "enjoy.mp4")
+        if options.video or not (window or options.json)
+        else None
+    )
     returns: list[float] = []
     lengths: list[int] = []
     for episode in range(options.episodes):
@@ -113,7 +146,11 @@ def play(options: argparse.Namespace) -> None:
                 environment.reset(seed=options.seed)
                 on_frame = stack.enter_context(camera.film(video)).write
             played = play_episodes(
-                model, [environment], seeds=[options.seed + episode], sampled=options.non_det, on_frame=on_frame
+                model,
+                [environment],
+                seeds=[options.seed + episode],
+                sampled=options.non_det,
+                on_frame=on_frame,
             )
         assert played is not None
         returns += played.returns
@@ -122,11 +159,18 @@ def play(options: argparse.Namespace) -> None:
             print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps", flush=True)
             if recording:
                 print(f"video of it: {video}")
-    summary = {"returns": returns, "mean": float(np.mean(returns)), "std": float(np.std(returns)), "lengths": lengths}
+    summary = {
+        "returns": returns,
+        "mean": float(np.mean(returns)),
+        "std": float(np.std(returns)),
+        "lengths": lengths,
+    }
     if options.json:
         print(json.dumps(summary))
     else:
-        print(f"mean {summary['mean']:.2f}, standard deviation {summary['std']:.2f} over {len(returns)} episodes")
+        print(
+            f"mean {summary['mean']:.2f}, standard deviation {summary['std']:.2f} over {len(returns)} episodes"
+        )
 
 
 if __name__ == "__main__":

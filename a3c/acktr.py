@@ -19,7 +19,9 @@ LOCATIONS = 8  # of a convolution, drawn anew for every step: neighbours tell th
 class Captured:
     """What is known of each linear map."""
 
-    maps: list[tuple[Tensor, Tensor, int]]  # weight, bias, and the locations of a convolution's output, or 1
+    maps: list[
+        tuple[Tensor, Tensor, int]
+    ]  # weight, bias, and the locations of a convolution's output, or 1
     samples: list[tuple[Tensor, Tensor]]  # inputs [M, columns] and gradients of outputs [M, rows]
 
 
@@ -32,13 +34,17 @@ class NaturalActorCritic(AdvantageActorCritic):
     """
 
     value_fisher_coef: float = 1.0  # weight of the values in the curvature
-    num_fisher_steps: int = 0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
+    num_fisher_steps: int = (
+        0  # of a segment, drawn at random, in whole sequences if the network is recurrent; 0: all
+    )
 
     def divergence(self, model: ActorCritic, segment: Segment) -> Tensor:
         """An estimate of KL(acted || now), [1]; Schulman's, http://joschu.net/blog/kl-approx.html."""
         with torch.no_grad():
             policy, _ = model.unroll(segment)
-            log_ratio = model.head.log_prob_and_entropy(policy, segment.actions)[0] - segment.log_probs
+            log_ratio = (
+                model.head.log_prob_and_entropy(policy, segment.actions)[0] - segment.log_probs
+            )
             return (log_ratio.expm1() - log_ratio).mean().unsqueeze(0)
 
     def capture(self, model: ActorCritic, segment: Segment) -> Captured:
@@ -52,11 +58,17 @@ class NaturalActorCritic(AdvantageActorCritic):
         # log N(v; V, 1) at v = V + ε has the gradient ε, and its square, times the weight, is what the curvature is made of.
         noise = math.sqrt(self.value_fisher_coef) * torch.randn_like(values)
         log_likelihood = log_probs.sum() + (values * noise).sum()
-        return Captured(maps=capture.maps, samples=capture.samples(log_likelihood, locations=LOCATIONS))
+        return Captured(
+            maps=capture.maps, samples=capture.samples(log_likelihood, locations=LOCATIONS)
+        )
 
     def _some(self, segment: Segment) -> Segment:
         T, B = segment.rewards.shape
-        number, most = (math.ceil(self.num_fisher_steps / T), B) if segment.recurrent else (self.num_fisher_steps, T * B)
+        number, most = (
+            (math.ceil(self.num_fisher_steps / T), B)
+            if segment.recurrent
+            else (self.num_fisher_steps, T * B)
+        )
         if not 0 < number < most:
             return segment
         return (segment if segment.recurrent else segment.flat()).of(torch.randperm(most)[:number])

@@ -22,8 +22,12 @@ class AdvantageActorCritic(ActorCriticLoss):
     """
 
     entropy_scale: str = "constant"  # or "advantage"
-    loss_reduction: str = "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
-    turns: tuple[tuple[int, ...], ...] = ((),)  # the groups of parameters that learn, one turn after another, see `Batch`
+    loss_reduction: str = (
+        "mean"  # "sum" makes the step size grow with the segment, as the paper's accumulation does
+    )
+    turns: tuple[tuple[int, ...], ...] = (
+        (),
+    )  # the groups of parameters that learn, one turn after another, see `Batch`
 
     def batches(self, segment: Segment, average: Average = alone) -> Iterator[Batch]:
         """The whole segment, once a turn; values and advantages are those of before the first."""
@@ -32,7 +36,13 @@ class AdvantageActorCritic(ActorCriticLoss):
         if self.entropy_scale == "advantage":
             scale = math.sqrt(float(average(advantages.square().mean().unsqueeze(0))))
         for groups in self.turns:
-            yield Batch(steps=segment, advantages=advantages, returns=returns, entropy_scale=scale, groups=groups)
+            yield Batch(
+                steps=segment,
+                advantages=advantages,
+                returns=returns,
+                entropy_scale=scale,
+                groups=groups,
+            )
 
     def loss(self, model: ActorCritic, batch: Batch) -> tuple[Tensor, Statistics]:
         """The segment's loss and what it is made of."""
@@ -42,7 +52,12 @@ class AdvantageActorCritic(ActorCriticLoss):
         policy_loss = -(log_probs * batch.advantages).mean()
         value_loss = (batch.returns - values).square().mean()
         loss, statistics = self.total(
-            model, batch, policy=policy, policy_loss=policy_loss, value_loss=value_loss, entropies=entropies
+            model,
+            batch,
+            policy=policy,
+            policy_loss=policy_loss,
+            value_loss=value_loss,
+            entropies=entropies,
         )
         if self.loss_reduction == "sum":
             loss = loss * batch.advantages.numel()

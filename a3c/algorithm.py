@@ -22,7 +22,9 @@ class Batch:
     returns: Tensor  # [T, B]
     weight: float = 1.0  # of this worker's part among all workers', 1 on average; at 0 it has none
     entropy_scale: float = 1.0  # what the entropy coefficient is multiplied by
-    groups: tuple[int, ...] = ()  # of parameters that learn, for an optimizer that has groups; none named: all
+    groups: tuple[
+        int, ...
+    ] = ()  # of parameters that learn, for an optimizer that has groups; none named: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +48,21 @@ class ActorCriticLoss:
         advantages = segment.advantages(gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = advantages + segment.values
         if self.value_gae_lambda is not None:
-            returns = segment.advantages(gamma=self.gamma, gae_lambda=self.value_gae_lambda) + segment.values
+            returns = (
+                segment.advantages(gamma=self.gamma, gae_lambda=self.value_gae_lambda)
+                + segment.values
+            )
         return normalized(advantages, average) if self.normalize_advantages else advantages, returns
 
     def total(
-        self, model: ActorCritic, batch: Batch, *, policy: Tensor, policy_loss: Tensor, value_loss: Tensor, entropies: Tensor
+        self,
+        model: ActorCritic,
+        batch: Batch,
+        *,
+        policy: Tensor,
+        policy_loss: Tensor,
+        value_loss: Tensor,
+        entropies: Tensor,
     ) -> tuple[Tensor, Statistics]:
         """The sum, and what it is made of; `policy` [T, B, A] and `entropies` [T, B] are of the batch as it was unrolled."""
         entropy = entropies.mean()

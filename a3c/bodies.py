@@ -15,7 +15,9 @@ class SmallConv(nn.Module):
     With a `hidden_size` a layer of so many units follows, as in DQN's: [N, hidden_size].
     """
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int | None = None) -> None:
+    def __init__(
+        self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int | None = None
+    ) -> None:
         super().__init__()
         channels = [observation_shape[0], 32, 32, 32, 32]
         layers = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)]
@@ -50,10 +52,21 @@ class NatureConv(nn.Module):
     The third has `last_channels`: ACKTR's paper has 32.
     """
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int, last_channels: int = 64) -> None:
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        *,
+        activation: str,
+        hidden_size: int,
+        last_channels: int = 64,
+    ) -> None:
         super().__init__()
         channels, height, width = observation_shape
-        layers = [nn.Conv2d(channels, 32, 8, stride=4), nn.Conv2d(32, 64, 4, stride=2), nn.Conv2d(64, last_channels, 3)]
+        layers = [
+            nn.Conv2d(channels, 32, 8, stride=4),
+            nn.Conv2d(32, 64, 4, stride=2),
+            nn.Conv2d(64, last_channels, 3),
+        ]
         self.convolutions = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]
         for layer in layers:
@@ -79,7 +92,9 @@ class ImpalaConv(nn.Module):
 
     channels = (16, 32, 32)
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int) -> None:
+    def __init__(
+        self, observation_shape: tuple[int, ...], *, activation: str, hidden_size: int
+    ) -> None:
         super().__init__()
         depth, height, width = observation_shape
         self.activation = ACTIVATIONS[activation]
@@ -97,7 +112,9 @@ class ImpalaConv(nn.Module):
         """[N, C, H, W] -> [N, F]."""
         memory = layers.memory(self.output_size)
         if memory is None:
-            layers.recorded(1)  # left aside: the layers between were not recorded, so the backward pass needs them computed
+            layers.recorded(
+                1
+            )  # left aside: the layers between were not recorded, so the backward pass needs them computed
             return self._features(x)
         (features,) = memory
         layers.run(lambda: features.copy_(self._features(x)))
@@ -121,7 +138,14 @@ class ImpalaConv(nn.Module):
 class MLP(nn.Module):
     """`num_layers` fully connected layers of `hidden_size`: [N, D] -> [N, hidden_size]."""
 
-    def __init__(self, observation_shape: tuple[int, ...], *, activation: str, num_layers: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        *,
+        activation: str,
+        num_layers: int,
+        hidden_size: int,
+    ) -> None:
         super().__init__()
         (size,) = observation_shape
         self.sizes = [size] + num_layers * [hidden_size]

@@ -33,7 +33,10 @@ class Capture(Computing):
     @property
     def maps(self) -> list[tuple[Tensor, Tensor, int]]:
         """Weight and bias of each linear map, and at how many locations a step has it, in the order of their first use."""
-        return [(applied.weight, applied.bias, applied.outputs[0].shape[2:].numel()) for applied in self._applied.values()]
+        return [
+            (applied.weight, applied.bias, applied.outputs[0].shape[2:].numel())
+            for applied in self._applied.values()
+        ]
 
     def samples(self, loss: Tensor, *, locations: int | None = None) -> list[tuple[Tensor, Tensor]]:
         """Of each map: inputs a [M, columns], the last one 1, and ∂loss/∂s [M, rows] of its outputs s.
@@ -45,7 +48,10 @@ class Capture(Computing):
         gradients = iter(torch.autograd.grad(loss, outputs, materialize_grads=True))
         found = []
         for applied in self._applied.values():
-            x, g = _together(applied.inputs).detach(), _together([next(gradients) for _ in applied.outputs])
+            x, g = (
+                _together(applied.inputs).detach(),
+                _together([next(gradients) for _ in applied.outputs]),
+            )
             if applied.convolution is not None:
                 x, g = _at_locations(x, g, applied.convolution, locations)
             found.append((nn.functional.pad(x, (0, 1), value=1.0), g))
@@ -66,7 +72,14 @@ class Capture(Computing):
             y = self._keep(layer.weight, layer.bias, x, y, layer)
         return y if activation is None else activation.function(y)
 
-    def _keep(self, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, convolution: nn.Conv2d | None = None) -> Tensor:
+    def _keep(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        x: Tensor,
+        y: Tensor,
+        convolution: nn.Conv2d | None = None,
+    ) -> Tensor:
         if not y.requires_grad:
             y.requires_grad_()
         applied = self._applied.setdefault(weight, _Applied(weight, bias, convolution))
@@ -79,13 +92,21 @@ def _together(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _at_locations(x: Tensor, g: Tensor, convolution: nn.Conv2d, number: int | None) -> tuple[Tensor, Tensor]:
+def _at_locations(
+    x: Tensor, g: Tensor, convolution: nn.Conv2d, number: int | None
+) -> tuple[Tensor, Tensor]:
     """Patches [N * locations, kernel height * width * C] of x [N, C, H, W], and g [N, rows, H', W'] at these places."""
     assert not isinstance(convolution.padding, str)
-    (height, width), (down, right), (above, left) = convolution.kernel_size, convolution.stride, convolution.padding
+    (height, width), (down, right), (above, left) = (
+        convolution.kernel_size,
+        convolution.stride,
+        convolution.padding,
+    )
     N, _, rows, columns = g.shape
     x = nn.functional.pad(x, (left, left, above, above)).permute(0, 2, 3, 1)
-    windows = x.unfold(1, height, down).unfold(2, width, right)  # [N, H', W', C, kernel height, kernel width]
+    windows = x.unfold(1, height, down).unfold(
+        2, width, right
+    )  # [N, H', W', C, kernel height, kernel width]
     case = torch.arange(N).unsqueeze(1)
     place = torch.arange(rows * columns).expand(N, -1)
     if number is not None and number < rows * columns:

@@ -74,8 +74,12 @@ class MultiCategorical(nn.Module):
 
     def log_prob_and_entropy(self, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """log π(a|s) [...] and H(π(·|s)) [...] in nats: sums over the choices."""
-        parts = zip(self._choices, torch.split(logits, self._sizes, -1), actions.unbind(-1), strict=True)
-        log_probs, entropies = zip(*(choice.log_prob_and_entropy(*part) for choice, *part in parts), strict=True)
+        parts = zip(
+            self._choices, torch.split(logits, self._sizes, -1), actions.unbind(-1), strict=True
+        )
+        log_probs, entropies = zip(
+            *(choice.log_prob_and_entropy(*part) for choice, *part in parts), strict=True
+        )
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
     def excess(self, logits: Tensor) -> Tensor:
@@ -103,11 +107,22 @@ class DiagonalGaussian(nn.Module):
 
     action_dtype = torch.float32
 
-    def __init__(self, num_actions: int, *, initial_log_std: float, state_dependent_std: bool, bounds: str | None) -> None:
+    def __init__(
+        self,
+        num_actions: int,
+        *,
+        initial_log_std: float,
+        state_dependent_std: bool,
+        bounds: str | None,
+    ) -> None:
         super().__init__()
         self.num_actions, self.action_shape = num_actions, (num_actions,)
         self.num_parameters = 2 * num_actions if state_dependent_std else num_actions
-        self.state_dependent_std, self.bounds, self._initial_log_std = state_dependent_std, bounds, initial_log_std
+        self.state_dependent_std, self.bounds, self._initial_log_std = (
+            state_dependent_std,
+            bounds,
+            initial_log_std,
+        )
         if not state_dependent_std:
             self.log_std = nn.Parameter(torch.full((num_actions,), initial_log_std))
 
@@ -133,7 +148,9 @@ class DiagonalGaussian(nn.Module):
         log_prob = -0.5 * z.square().sum(-1) - total_log_std - constant
         if self.bounds == "squash":
             # log d tanh(a) / da = log(1 - tanh² a), in a form that does not cancel.
-            log_prob = log_prob - 2 * (math.log(2) - actions - nn.functional.softplus(-2 * actions)).sum(-1)
+            log_prob = log_prob - 2 * (
+                math.log(2) - actions - nn.functional.softplus(-2 * actions)
+            ).sum(-1)
         entropy = total_log_std + (constant + 0.5 * self.num_actions)
         return log_prob, entropy.expand(log_prob.shape)
 

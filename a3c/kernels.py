@@ -35,11 +35,17 @@ class Activation:
 
 ACTIVATIONS = {
     "relu": Activation(
-        torch.relu, lambda x, out: torch.clamp_min(x, 0.0, out=out), lambda g, y: _aten.threshold_backward(g, y, 0.0)
+        torch.relu,
+        lambda x, out: torch.clamp_min(x, 0.0, out=out),
+        lambda g, y: _aten.threshold_backward(g, y, 0.0),
     ),
-    "tanh": Activation(torch.tanh, lambda x, out: torch.tanh(x, out=out), lambda g, y: _aten.tanh_backward(g, y)),
+    "tanh": Activation(
+        torch.tanh, lambda x, out: torch.tanh(x, out=out), lambda g, y: _aten.tanh_backward(g, y)
+    ),
     "elu": Activation(
-        nn.functional.elu, lambda x, out: _aten.elu.out(x, out=out), lambda g, y: _aten.elu_backward(g, 1.0, 1.0, 1.0, True, y)
+        nn.functional.elu,
+        lambda x, out: _aten.elu.out(x, out=out),
+        lambda g, y: _aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
     ),
 }
 
@@ -63,7 +69,12 @@ def scale_into(observations: Tensor, scaling: Scaling, out: Tensor) -> Call:
     """out = the observations [N, ...], scaled."""
     if out.dtype != torch.float32:
         return lambda: scale_(out.copy_(observations), scaling)
-    x, mean, inverse_std, clip = out.numpy(), scaling.mean.numpy(), scaling.inverse_std.numpy(), scaling.clip
+    x, mean, inverse_std, clip = (
+        out.numpy(),
+        scaling.mean.numpy(),
+        scaling.inverse_std.numpy(),
+        scaling.clip,
+    )
 
     def call() -> None:
         out.copy_(observations)
@@ -94,16 +105,24 @@ def output_shape(layer: nn.Conv2d, x: Tensor) -> tuple[int, ...]:
     """Of a convolution of x [B, C, H, W]."""
     assert not isinstance(layer.padding, str)
     sizes = zip(x.shape[2:], layer.kernel_size, layer.stride, layer.padding, strict=True)
-    return (len(x), layer.out_channels, *((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sizes))
+    return (
+        len(x),
+        layer.out_channels,
+        *((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sizes),
+    )
 
 
 def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """W * x + b, multiplied and given in the type of x; its sums are of float32."""
     assert layer.bias is not None
-    return nn.functional.conv2d(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.stride, layer.padding)
+    return nn.functional.conv2d(
+        x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.stride, layer.padding
+    )
 
 
-def convolution_into(x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]) -> Call:
+def convolution_into(
+    x: Tensor, layer: nn.Conv2d, activation: Activation | None, out: Tensor, scratch: list[Tensor]
+) -> Call:
     """out = φ(W * x + b) for x [B, C, H, W], out of `output_shape`, both channels_last and of one type; one image is float32.
 
     `scratch` is empty at the layer's first call and may be shared by all calls for one layer.
@@ -122,7 +141,10 @@ def convolution_into(x: Tensor, layer: nn.Conv2d, activation: Activation | None,
     row = padded.stride(0)
     windows = padded.as_strided((h, w, kh, kw * C), (stride[0] * row, stride[1] * C, row, 1))
     inner, image = padded[ph : ph + H, pw : pw + W], x[0].permute(1, 2, 0)
-    patches, matrix = columns.view(h * w, kh * kw * C), weight.permute(2, 3, 1, 0).reshape(kh * kw * C, D)
+    patches, matrix = (
+        columns.view(h * w, kh * kw * C),
+        weight.permute(2, 3, 1, 0).reshape(kh * kw * C, D),
+    )
     pixels = out[0].permute(1, 2, 0).view(h * w, D)
     assert matrix.data_ptr() == weight.data_ptr(), "convolution weights must lie channels_last"
 

@@ -23,7 +23,9 @@ class ProximalPolicyOptimization(ActorCriticLoss):
     """
 
     clip_param: float  # ε
-    clip_values: bool = False  # whether V, too, earns nothing by moving further than ε from what it was when acted
+    clip_values: bool = (
+        False  # whether V, too, earns nothing by moving further than ε from what it was when acted
+    )
     target_kl: float = math.inf  # where the passes end
     num_epochs: int  # K, passes over the segment
     num_mini_batch: int  # minibatches in a pass: of single steps, or of whole sequences if the network has a recurrent core
@@ -34,7 +36,11 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         """Every minibatch of every pass."""
         advantages, returns = self.targets(segment, average)
         if self.num_mini_batch > 1 and not segment.recurrent:
-            segment, advantages, returns = segment.flat(), advantages.view(1, -1), returns.view(1, -1)
+            segment, advantages, returns = (
+                segment.flat(),
+                advantages.view(1, -1),
+                returns.view(1, -1),
+            )
         dealt = segment.recurrent and self.num_mini_batch > advantages.shape[1]
         for _ in range(self.num_epochs):
             if dealt:
@@ -54,7 +60,12 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         policy_loss = -torch.min(ratio * A, clipped * A).mean()
         value_loss = self._value_loss(values, steps.values, batch.returns)
         loss, statistics = self.total(
-            model, batch, policy=policy, policy_loss=policy_loss, value_loss=value_loss, entropies=entropies
+            model,
+            batch,
+            policy=policy,
+            policy_loss=policy_loss,
+            value_loss=value_loss,
+            entropies=entropies,
         )
         if self.clip_values:  # the value loss is another then
             statistics["square_error"] = (batch.returns - values).detach().square().mean()
@@ -70,7 +81,9 @@ class ProximalPolicyOptimization(ActorCriticLoss):
             return False
         return bool(average(torch.tensor([statistics["approx_kl"]])) > self.target_kl)
 
-    def _minibatches(self, segment: Segment, advantages: Tensor, returns: Tensor) -> Iterator[Batch]:
+    def _minibatches(
+        self, segment: Segment, advantages: Tensor, returns: Tensor
+    ) -> Iterator[Batch]:
         if self.num_mini_batch == 1:
             yield Batch(steps=segment, advantages=advantages, returns=returns)
             return
@@ -78,11 +91,16 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         order = torch.randperm(size)
         cuts = [size * i // self.num_mini_batch for i in range(self.num_mini_batch + 1)]
         sizes = [end - start for start, end in itertools.pairwise(cuts)]
-        parts = (segment.of(order).split(sizes), *(torch.split(values[:, order], sizes, 1) for values in (advantages, returns)))
+        parts = (
+            segment.of(order).split(sizes),
+            *(torch.split(values[:, order], sizes, 1) for values in (advantages, returns)),
+        )
         for steps, A, R in zip(*parts, strict=True):
             yield Batch(steps=steps, advantages=A, returns=R)
 
-    def _dealt(self, segment: Segment, advantages: Tensor, returns: Tensor, average: Average) -> Iterator[Batch]:
+    def _dealt(
+        self, segment: Segment, advantages: Tensor, returns: Tensor, average: Average
+    ) -> Iterator[Batch]:
         """All workers' sequences in an order that they share; of each minibatch this worker has one, several or none."""
         B, W = advantages.shape[1], self.num_workers
         common = float(average(torch.rand(1, dtype=torch.float64)))
@@ -90,7 +108,12 @@ class ProximalPolicyOptimization(ActorCriticLoss):
         for minibatch in order.tensor_split(self.num_mini_batch):
             own = minibatch[minibatch // B == self.worker] % B
             weight = len(own) * W / len(minibatch)
-            yield Batch(steps=segment.of(own), advantages=advantages[:, own], returns=returns[:, own], weight=weight)
+            yield Batch(
+                steps=segment.of(own),
+                advantages=advantages[:, own],
+                returns=returns[:, own],
+                weight=weight,
+            )
 
     def _value_loss(self, values: Tensor, acted_values: Tensor, returns: Tensor) -> Tensor:
         errors = (returns - values).square()

@@ -65,7 +65,9 @@ class BoundProgram:
         operation = _operation(name)
         arguments = [self._resolved(argument) for argument in instruction.arguments]
         result = operation(*arguments, **options)
-        fixed = name in _BLANKS or all(self._fixed[value.number] for value in _values_in(instruction.arguments))
+        fixed = name in _BLANKS or all(
+            self._fixed[value.number] for value in _values_in(instruction.arguments)
+        )
         self._values.append(result)
         self._fixed.append(fixed)
         if fixed or _gives_views(operation):
@@ -76,17 +78,26 @@ class BoundProgram:
     def _resolved(self, argument: Any) -> Any:
         if isinstance(argument, Value):
             return self._values[argument.number]
-        return [self._resolved(part) for part in argument] if isinstance(argument, tuple) else argument
+        return (
+            [self._resolved(part) for part in argument] if isinstance(argument, tuple) else argument
+        )
 
 
 # What their arguments hold makes no difference to these.
-_BLANKS = {f"aten.{name}.default" for name in ("ones_like", "zeros_like", "empty_like", "new_zeros", "new_ones")}
+_BLANKS = {
+    f"aten.{name}.default"
+    for name in ("ones_like", "zeros_like", "empty_like", "new_zeros", "new_ones")
+}
 
 
 def _values_in(argument: Any) -> list[Value]:
     if isinstance(argument, Value):
         return [argument]
-    return [value for part in argument for value in _values_in(part)] if isinstance(argument, tuple) else []
+    return (
+        [value for part in argument for value in _values_in(part)]
+        if isinstance(argument, tuple)
+        else []
+    )
 
 
 def _operation(name: str) -> Callable[..., Any]:
@@ -97,11 +108,23 @@ def _operation(name: str) -> Callable[..., Any]:
 
 
 def _gives_views(operation: Any) -> bool:
-    return operation is operator.getitem or any(result.alias_info is not None for result in operation._schema.returns)
+    return operation is operator.getitem or any(
+        result.alias_info is not None for result in operation._schema.returns
+    )
 
 
-def _bound(name: str, operation: Callable[..., Any], arguments: list[Any], options: dict[str, Any], out: Tensor) -> list[Call]:
-    if name in _PRODUCTS and not options and math.prod((*out.shape, arguments[-1].shape[0])) > MANY_MULTIPLICATIONS:
+def _bound(
+    name: str,
+    operation: Callable[..., Any],
+    arguments: list[Any],
+    options: dict[str, Any],
+    out: Tensor,
+) -> list[Call]:
+    if (
+        name in _PRODUCTS
+        and not options
+        and math.prod((*out.shape, arguments[-1].shape[0])) > MANY_MULTIPLICATIONS
+    ):
         return [partial(_PRODUCTS[name], *arguments, out=out)]
     if not options or name == "aten._to_copy.default":
         arrays, array = [_array(argument) for argument in arguments], out.numpy()
@@ -119,12 +142,27 @@ def _array(argument: Any) -> Any:
     return [_array(part) for part in argument] if isinstance(argument, list) else argument
 
 
-_PRODUCTS: dict[str, Callable[..., Tensor]] = {"aten.mm.default": torch.mm, "aten.addmm.default": torch.addmm}
+_PRODUCTS: dict[str, Callable[..., Tensor]] = {
+    "aten.mm.default": torch.mm,
+    "aten.addmm.default": torch.addmm,
+}
 _UFUNCS: dict[str, np.ufunc] = {
     **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative},
     **{"exp": np.exp, "tanh": np.tanh, "abs": np.absolute, "sgn": np.sign},
-    **{"minimum": np.minimum, "maximum": np.maximum, "clamp_min": np.maximum, "logical_and": np.logical_and},
-    **{"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
+    **{
+        "minimum": np.minimum,
+        "maximum": np.maximum,
+        "clamp_min": np.maximum,
+        "logical_and": np.logical_and,
+    },
+    **{
+        "eq": np.equal,
+        "ne": np.not_equal,
+        "lt": np.less,
+        "le": np.less_equal,
+        "gt": np.greater,
+        "ge": np.greater_equal,
+    },
 }
 
 
@@ -142,7 +180,9 @@ def _power(out: Array, x: Array, exponent: float) -> list[Call]:
     return _convert(out, x) if exponent == 1 else []
 
 
-def _clamp(out: Array, x: Array, lowest: float | None = None, highest: float | None = None) -> list[Call]:
+def _clamp(
+    out: Array, x: Array, lowest: float | None = None, highest: float | None = None
+) -> list[Call]:
     if lowest is None or highest is None:
         return []
     return [partial(np.maximum, x, lowest, out=out), partial(np.minimum, out, highest, out=out)]
@@ -178,7 +218,10 @@ def _tanh_backward(out: Array, gradient: Array, y: Array) -> list[Call]:
 
 
 def _threshold_backward(out: Array, gradient: Array, y: Array, threshold: float) -> list[Call]:
-    return [partial(np.greater, y, threshold, out=out), partial(np.multiply, gradient, out, out=out)]
+    return [
+        partial(np.greater, y, threshold, out=out),
+        partial(np.multiply, gradient, out, out=out),
+    ]
 
 
 def _where(out: Array, condition: Array, a: Array, b: Array) -> list[Call]:

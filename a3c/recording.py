@@ -62,7 +62,10 @@ class Computing:
 
     def input(self, observations: Tensor, scaling: Scaling) -> Tensor:
         """See `Layers`."""
-        return scale_(empty(observations.shape, _type(observations, self._precision)).copy_(observations), scaling)
+        return scale_(
+            empty(observations.shape, _type(observations, self._precision)).copy_(observations),
+            scaling,
+        )
 
     def layer(self, layer: nn.Module, activation: Activation | None, x: Tensor) -> Tensor:
         """See `Layers`."""
@@ -102,7 +105,9 @@ class Recording:
     Images are convolved in `precision`, but float32 where a step has one: its calls are lean in that.
     """
 
-    def __init__(self, num_steps: int, batch_size: int, precision: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, num_steps: int, batch_size: int, precision: torch.dtype = torch.float32
+    ) -> None:
         self._num_steps, self._batch_size = num_steps, batch_size
         self._precision = precision if batch_size > 1 else torch.float32
         self._whole: list[Tensor] = []  # [T * B, ...], in the order in which the network asks
@@ -126,7 +131,9 @@ class Recording:
 
     def heads(self) -> tuple[Tensor, Tensor]:
         """What the steps gave: policy [T, B, A], values [T, B]."""
-        policy, values = (whole.view(self._num_steps, self._batch_size, -1) for whole in self._whole[-2:])
+        policy, values = (
+            whole.view(self._num_steps, self._batch_size, -1) for whole in self._whole[-2:]
+        )
         return policy, values.squeeze(-1)
 
     def replay(self) -> Layers:
@@ -152,12 +159,16 @@ class Recording:
         else:
             assert isinstance(layer, nn.Conv2d)
             row = self._row(output_shape(layer, x), x.dtype)
-            self.run(convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, [])))
+            self.run(
+                convolution_into(x, layer, activation, row, self._scratch.setdefault(layer, []))
+            )
         return row
 
     def flatten(self, x: Tensor) -> Tensor:
         """See `Layers`."""
-        scratch = self._scratch.setdefault(self._next, [])  # one for each place where something is flattened
+        scratch = self._scratch.setdefault(
+            self._next, []
+        )  # one for each place where something is flattened
         if not scratch:
             scratch.append(empty((len(x), x[0].numel())))
         flat, image = scratch[0], scratch[0].view(x.shape)
@@ -181,7 +192,9 @@ class Recording:
         index = self._next
         self._next += 1
         if index == len(self._rows):
-            with torch.inference_mode(False):  # autograd takes no tensors that were made in that mode, only filled in it
+            with torch.inference_mode(
+                False
+            ):  # autograd takes no tensors that were made in that mode, only filled in it
                 self._whole.append(empty((self._num_steps * shape[0], *shape[1:]), dtype))
                 self._rows.append(torch.split(self._whole[-1], shape[0]))
         return self._rows[index][self._step]
@@ -202,7 +215,9 @@ class Replaying:
         """See `Layers`."""
         assert isinstance(layer, nn.Linear | nn.Conv2d)
         node = _ReplayedLinear if isinstance(layer, nn.Linear) else _ReplayedConv
-        y: Tensor = node.apply(x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation))  # type: ignore[no-untyped-call]
+        y: Tensor = node.apply(
+            x, layer.weight, layer.bias, _Given(next(self._whole), layer, activation)
+        )  # type: ignore[no-untyped-call]
         return y
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -236,7 +251,9 @@ class _Given:
     activation: Activation | None
 
     def before_activation(self, gradient: Tensor) -> Tensor:
-        return gradient if self.activation is None else self.activation.gradient(gradient, self.output)
+        return (
+            gradient if self.activation is None else self.activation.gradient(gradient, self.output)
+        )
 
 
 class _ReplayedLinear(torch.autograd.Function):

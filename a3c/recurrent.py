@@ -24,7 +24,9 @@ class LSTM(nn.Module):
         self.output_size = hidden_size
         self.state_size = 2 * hidden_size
 
-    def step(self, features: Tensor, state: Tensor, layers: Layers = COMPUTING) -> tuple[Tensor, Tensor]:
+    def step(
+        self, features: Tensor, state: Tensor, layers: Layers = COMPUTING
+    ) -> tuple[Tensor, Tensor]:
         """One step: features [B, F], state [B, 2H] -> output [B, H], next state [B, 2H]."""
         cell, H = self.cell, self.output_size
         memory = layers.memory(4 * H, 2 * H, H, 2 * H)
@@ -37,7 +39,9 @@ class LSTM(nn.Module):
         layers.run(_advance(gates, cell.weight_hh, cell.bias_hh, before, tanh_c, after))
         return after[:, :H], after
 
-    def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
+    def unroll(
+        self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING
+    ) -> Tensor:
         """T steps: features [T, B, F], state [B, 2H], starts [T, B] bool -> outputs [T, B, H]."""
         cell = self.cell
         if isinstance(layers, Capture):
@@ -48,7 +52,9 @@ class LSTM(nn.Module):
         )
         return outputs
 
-    def _captured(self, features: Tensor, state: Tensor, starts: Tensor, capture: Capture) -> Tensor:
+    def _captured(
+        self, features: Tensor, state: Tensor, starts: Tensor, capture: Capture
+    ) -> Tensor:
         (T, B), cell = starts.shape, self.cell
         gates = capture.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
         h, c = state.chunk(2, dim=-1)
@@ -85,7 +91,9 @@ class GRU(nn.Module):
         nn.init.zeros_(self.cell.bias_hh)
         self.output_size = self.state_size = hidden_size
 
-    def step(self, features: Tensor, state: Tensor, layers: Layers = COMPUTING) -> tuple[Tensor, Tensor]:
+    def step(
+        self, features: Tensor, state: Tensor, layers: Layers = COMPUTING
+    ) -> tuple[Tensor, Tensor]:
         """One step: features [B, F], state [B, H] -> output [B, H], next state [B, H]."""
         memory = layers.memory(self.output_size)
         if memory is None:
@@ -95,7 +103,9 @@ class GRU(nn.Module):
         layers.run(lambda: after.copy_(self.cell(features, state)))
         return after, after
 
-    def unroll(self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING) -> Tensor:
+    def unroll(
+        self, features: Tensor, state: Tensor, starts: Tensor, layers: Layers = COMPUTING
+    ) -> Tensor:
         """T steps: features [T, B, F], state [B, H], starts [T, B] bool -> outputs [T, B, H], computed anew."""
         if isinstance(layers, Capture):
             return self._captured(features, state, starts, layers)
@@ -109,7 +119,9 @@ class GRU(nn.Module):
 
     def _captured(self, features: Tensor, h: Tensor, starts: Tensor, capture: Capture) -> Tensor:
         (T, B), cell = starts.shape, self.cell
-        from_features = capture.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(T, B, -1)
+        from_features = capture.linear(cell.weight_ih, cell.bias_ih, features.flatten(0, 1)).view(
+            T, B, -1
+        )
         outputs = []
         for t, keep in enumerate((~starts).to(features.dtype).unsqueeze(-1)):
             before = h * keep
@@ -125,7 +137,9 @@ class GRU(nn.Module):
 CORES: dict[str, type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU}
 
 
-def _advance(gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor) -> Call:
+def _advance(
+    gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor, tanh_c: Tensor, after: Tensor
+) -> Call:
     """i, f, g, o = σ, σ, tanh, σ (x W_ih + h' W_hh + b); c = f c' + i g; h = o tanh(c), all in place.
 
     Hochreiter & Schmidhuber 1997, in the order of torch.nn.LSTMCell. `gates` [B, 4H] comes as the input's half, `before` is
@@ -135,7 +149,12 @@ def _advance(gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor, tanh_c
     add_hidden = linear_into(before[:, :H], weight, bias, hidden)
     a, b = gates.numpy(), hidden.numpy()
     i, f, g, o = (a[:, k * H : (k + 1) * H] for k in range(4))
-    c_before, h, c, tanh = before.numpy()[:, H:], after.numpy()[:, :H], after.numpy()[:, H:], tanh_c.numpy()
+    c_before, h, c, tanh = (
+        before.numpy()[:, H:],
+        after.numpy()[:, :H],
+        after.numpy()[:, H:],
+        tanh_c.numpy(),
+    )
     scale, shift = _sigmoid_by_tanh(H)
 
     def call() -> None:
@@ -188,21 +207,40 @@ class _LSTMSteps(torch.autograd.Function):
         (gates, before, tanh_c, _), starts = ctx.trace, ctx.starts  # type: ignore[attr-defined]
         T, B, H = tanh_c.shape
         h_before, c_before = before.chunk(2, dim=2)
-        d_gates = _backward_through_time(d_outputs, gates, c_before, tanh_c, weight_hh, starts).view(T * B, 4 * H)
+        d_gates = _backward_through_time(
+            d_outputs, gates, c_before, tanh_c, weight_hh, starts
+        ).view(T * B, 4 * H)
         transposed, d_bias = d_gates.t(), d_gates.sum(0)
         d_features = d_gates.mm(weight_ih).view(T, B, -1) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
         d_weight_ih = transposed.mm(features.reshape(T * B, -1))
-        return d_features, d_weight_ih, transposed.mm(h_before.reshape(T * B, H)), d_bias, d_bias, None, None
+        return (
+            d_features,
+            d_weight_ih,
+            transposed.mm(h_before.reshape(T * B, H)),
+            d_bias,
+            d_bias,
+            None,
+            None,
+        )
 
 
 def _backward_through_time(
-    d_outputs: Tensor, gates: Tensor, c_before: Tensor, tanh_c: Tensor, weight: Tensor, starts: Tensor
+    d_outputs: Tensor,
+    gates: Tensor,
+    c_before: Tensor,
+    tanh_c: Tensor,
+    weight: Tensor,
+    starts: Tensor,
 ) -> Tensor:
     """Gradients [T, B, 4H] of the gates before their nonlinearities."""
     T, B, H = tanh_c.shape
     i, f, g, o = gates.chunk(4, dim=2)
     # Everything that needs no recurrence, for all steps at once: d gate / d its pre-activation, times what it multiplies.
-    by_c = torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2).view(T, B, 3, H).numpy()
+    by_c = (
+        torch.cat((g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g)), dim=2)
+        .view(T, B, 3, H)
+        .numpy()
+    )
     by_h, c_by_h = (tanh_c * o * (1 - o)).numpy(), (o * (1 - tanh_c * tanh_c)).numpy()
     keep, forget, added = (~starts).numpy(), f.numpy(), d_outputs.numpy()
     d_gates, d_before = torch.empty(T, B, 4 * H), torch.empty(B, H)
@@ -216,7 +254,11 @@ def _backward_through_time(
         if t == 0:
             break
         # As in linear_into: NumPy for a vector, PyTorch for a matrix.
-        d_h = np.dot(vectors[t], matrix) if B == 1 else torch.mm(rows[t], weight, out=d_before).numpy()
+        d_h = (
+            np.dot(vectors[t], matrix)
+            if B == 1
+            else torch.mm(rows[t], weight, out=d_before).numpy()
+        )
         d_c *= forget[t]
         if not keep[t].all():
             d_c *= keep[t, :, None]

@@ -33,7 +33,13 @@ class Segment:
 
     @classmethod
     def seen(
-        cls, *, observations: Tensor, starts: Tensor, state: Tensor, actions: Tensor, recording: Recording | None = None
+        cls,
+        *,
+        observations: Tensor,
+        starts: Tensor,
+        state: Tensor,
+        actions: Tensor,
+        recording: Recording | None = None,
     ) -> "Segment":
         """What a network sees of a segment, with zeros for all that it does not see."""
         zeros, never = torch.zeros(starts.shape), torch.zeros_like(starts)
@@ -83,11 +89,15 @@ class Segment:
         """A view of the first steps; without the recording, unless these are all."""
         if num_steps == len(self.rewards):
             return self
-        return Segment(**{name: value[:num_steps] for name, value in self._columns().items()}, state=self.state)
+        return Segment(
+            **{name: value[:num_steps] for name, value in self._columns().items()}, state=self.state
+        )
 
     def of(self, environments: Tensor) -> "Segment":
         """The steps of some environments, by their numbers, without the recording."""
-        columns: dict[str, Any] = {name: _at(value, environments) for name, value in self._columns().items()}
+        columns: dict[str, Any] = {
+            name: _at(value, environments) for name, value in self._columns().items()
+        }
         return Segment(**columns, state=self.state[environments])
 
     def split(self, sizes: list[int]) -> Iterator["Segment"]:
@@ -109,7 +119,9 @@ class Segment:
         return cls(**columns)
 
     def _columns(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("state", "recording")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("state", "recording")
+        }
 
     def __post_init__(self) -> None:
         T, B = self.rewards.shape

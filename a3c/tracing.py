@@ -37,10 +37,14 @@ def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
-    assert all(parameter.dim() < 4 for parameter in parameters.values()), "convolutions lie in another order in the vector"
+    assert all(parameter.dim() < 4 for parameter in parameters.values()), (
+        "convolutions lie in another order in the vector"
+    )
     names: list[str] = []
 
-    def loss(leaves: dict[str, Tensor], rest: dict[str, Tensor], batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def loss(
+        leaves: dict[str, Tensor], rest: dict[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         own = {f"model.{name}": tensor for name, tensor in {**leaves, **rest}.items()}
         total, statistics = torch.func.functional_call(_Loss(algorithm, model), own, (batch,))
         names[:] = statistics
@@ -48,7 +52,10 @@ def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
 
     def gradient(*inputs: Tensor) -> tuple[Tensor, ...]:
         of_model, of_batch = inputs[: -len(tensors)], inputs[-len(tensors) :]
-        leaves, rest = dict(zip(parameters, of_model, strict=False)), dict(zip(buffers, of_model[len(parameters) :], strict=True))
+        leaves, rest = (
+            dict(zip(parameters, of_model, strict=False)),
+            dict(zip(buffers, of_model[len(parameters) :], strict=True)),
+        )
         pieces, statistics = torch.func.grad(loss, has_aux=True)(leaves, rest, _batch(of_batch))
         return torch.cat([piece.reshape(-1) for piece in pieces.values()]), *statistics
 
@@ -58,11 +65,18 @@ def trace(algorithm: Algorithm, model: ActorCritic, batch: Batch) -> Program:
     graph.eliminate_dead_code()
     given = [node for node in graph.nodes if node.op == "placeholder"]
     of_model, of_batch = given[: -len(tensors)], given[-len(tensors) :]
-    reads = {i: (tensors[i].shape, tensors[i].dtype) for i, node in enumerate(of_batch) if node.users}
-    values = {node: Value(number) for number, node in enumerate([*of_model, *(of_batch[i] for i in reads)])}
+    reads = {
+        i: (tensors[i].shape, tensors[i].dtype) for i, node in enumerate(of_batch) if node.users
+    }
+    values = {
+        node: Value(number)
+        for number, node in enumerate([*of_model, *(of_batch[i] for i in reads)])
+    }
     num_inputs, instructions = len(values), dict[str, Instruction]()
     for node in graph.nodes:
-        assert node.op in ("placeholder", "call_function", "output"), f"{node.op} {node.target} is not an operation"
+        assert node.op in ("placeholder", "call_function", "output"), (
+            f"{node.op} {node.target} is not an operation"
+        )
         if node.op == "call_function":
             name = "getitem" if node.target is operator.getitem else str(node.target)
             instruction = Instruction(name, _plain(node.args, values), _plain(node.kwargs, values))
@@ -87,10 +101,15 @@ class TracedGradient:
         """The model's parameters and buffers must stay in the memory where they are."""
         own = {i: torch.zeros(shape, dtype=dtype) for i, (shape, dtype) in program.reads.items()}
         of_model = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
-        self._program, self._bound = program, BoundProgram(program.instructions, [*of_model, *own.values()])
+        self._program, self._bound = (
+            program,
+            BoundProgram(program.instructions, [*of_model, *own.values()]),
+        )
         self._inputs = {i: tensor.numpy() for i, tensor in own.items()}
         self._gradient = self._bound[program.gradient]
-        self._statistics = {name: self._bound[value].numpy() for name, value in program.statistics.items()}
+        self._statistics = {
+            name: self._bound[value].numpy() for name, value in program.statistics.items()
+        }
 
     def fits(self, batch: Batch) -> bool:
         """Whether the program is for batches like this one."""

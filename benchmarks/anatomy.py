@@ -87,7 +87,11 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
             elif "real" not in began and now - began["warm-up"] > WARM_UP:
                 began["real"] = now
                 stopwatch.seconds.clear()
-                began["cpu"], began["steps"], began["updates"] = time.thread_time(), row("steps"), row("contributions")
+                began["cpu"], began["steps"], began["updates"] = (
+                    time.thread_time(),
+                    row("steps"),
+                    row("contributions"),
+                )
             return prepared() or ("real" in began and now - began["real"] > seconds)
 
         def row(name: str) -> float:
@@ -97,7 +101,13 @@ def watch(task: Any, seconds: float, pipe: Connection) -> None:
         trainer.run()
         cpu = time.thread_time() - began["cpu"]
         stopwatch.seconds["bookkeeping"] = cpu - sum(stopwatch.seconds.values())
-        pipe.send((row("steps") - began["steps"], row("contributions") - began["updates"], dict(stopwatch.seconds)))
+        pipe.send(
+            (
+                row("steps") - began["steps"],
+                row("contributions") - began["updates"],
+                dict(stopwatch.seconds),
+            )
+        )
 
 
 def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]:
@@ -115,10 +125,21 @@ def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workers.trainer", "ale_py"])
     with tempfile.TemporaryDirectory() as folder:
-        line = parse(["--env-name", env_name, "--num-processes", workers, "--envs-per-process", envs, *extra])
+        line = parse(
+            ["--env-name", env_name, "--num-processes", workers, "--envs-per-process", envs, *extra]
+        )
         spaces = look_at(line.environment, line.config)
-        place = RunFolder.create(run_dir=str(Path(folder) / "run"), log_dir=folder, env_name=env_name, algo="a3c", seed=1)
-        run = Run(config=line.config, environment=line.environment, spaces=spaces, folder=place, context=context, state=None)
+        place = RunFolder.create(
+            run_dir=str(Path(folder) / "run"), log_dir=folder, env_name=env_name, algo="a3c", seed=1
+        )
+        run = Run(
+            config=line.config,
+            environment=line.environment,
+            spaces=spaces,
+            folder=place,
+            context=context,
+            state=None,
+        )
         pipes = []
         for worker in range(line.config.num_processes):
             task = Task(
@@ -136,23 +157,47 @@ def measure(setting: str, *, seconds: float, extra: list[str]) -> dict[str, Any]
         results = [pipe.recv() for pipe in pipes]
         assert bool(torch.isfinite(run.parameters).all())
     steps, updates = sum(result[0] for result in results), sum(result[1] for result in results)
-    parts = {part: 1e6 * sum(result[2][part] for result in results) / steps for part in results[0][2]}
+    parts = {
+        part: 1e6 * sum(result[2][part] for result in results) / steps for part in results[0][2]
+    }
     parts = {"bare environment": bare, "preprocessing": parts.pop("environment") - bare, **parts}
     total = sum(parts.values())
     per_update = {f"{part} per update": parts[part] * steps / updates for part in ("pull", "push")}
-    rounded = {name: round(value, 1) for name, value in (parts | {"total": total} | per_update).items()}
-    return {"setting": setting, "ratio_if_nothing_else_ran": round(bare / total, 3), "microseconds_per_step": rounded}
+    rounded = {
+        name: round(value, 1) for name, value in (parts | {"total": total} | per_update).items()
+    }
+    return {
+        "setting": setting,
+        "ratio_if_nothing_else_ran": round(bare / total, 3),
+        "microseconds_per_step": rounded,
+    }
 
 
 def main() -> None:
     """Measures and prints one JSON object."""
     limit_threads()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     options, extra = parser.parse_known_args()
-    results = [measure(setting, seconds=options.seconds, extra=extra) for setting in options.setting]
-    print(json.dumps({"commit": git_commit(), "machine": machine(), "extra_flags": extra, "results": results}, indent=2))
+    results = [
+        measure(setting, seconds=options.seconds, extra=extra) for setting in options.setting
+    ]
+    print(
+        json.dumps(
+            {
+                "commit": git_commit(),
+                "machine": machine(),
+                "extra_flags": extra,
+                "results": results,
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

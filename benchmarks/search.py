@@ -28,7 +28,17 @@ def train(arguments: list[str], *, seed: int, run: Path) -> None:
     status = run / "status.json"
     if status.exists() and json.loads(status.read_text())["state"] == "done":
         return
-    command = [sys.executable, str(ROOT / "main.py"), *arguments, "--seed", str(seed), "--run-dir", str(run), "--save-dir", ""]
+    command = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        *arguments,
+        "--seed",
+        str(seed),
+        "--run-dir",
+        str(run),
+        "--save-dir",
+        "",
+    ]
     command += ["--eval-interval", "0", "--eval-episodes", "1", "--video-interval", "0"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (run / "commit.txt").write_text(str(git_commit()))
@@ -37,19 +47,29 @@ def train(arguments: list[str], *, seed: int, run: Path) -> None:
 def summary(run: Path, *, levels: list[float]) -> dict[str, Any]:
     """When the training return reached each level, in steps and in seconds, and the means over the whole run."""
     with open(run / "metrics.csv") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [
+            {key: float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
     rated = [row for row in rows if "rollout/ep_rew_mean" in row]
     returns = [row["rollout/ep_rew_mean"] for row in rated]
     reached: dict[str, Any] = {}
     for level in levels:
-        first: dict[str, float] = next((row for row in rated if row["rollout/ep_rew_mean"] >= level), {})
-        reached |= {f"{unit}_to_{level:g}": round(first[column], 1) if first else None for unit, column in COLUMNS.items()}
+        first: dict[str, float] = next(
+            (row for row in rated if row["rollout/ep_rew_mean"] >= level), {}
+        )
+        reached |= {
+            f"{unit}_to_{level:g}": round(first[column], 1) if first else None
+            for unit, column in COLUMNS.items()
+        }
     last = rows[-1]
     return {
         "steps": int(last["time/total_timesteps"]),
         "seconds": round(last["time/time_elapsed"], 1),
         "updates": int(last["train/n_updates"]),
-        "policy_lag": round(sum(row.get("async/policy_lag_mean", 0) for row in rows) / len(rows), 2),
+        "policy_lag": round(
+            sum(row.get("async/policy_lag_mean", 0) for row in rows) / len(rows), 2
+        ),
         "last_return": round(returns[-1], 2),
         "mean_return": round(sum(returns) / len(returns), 2),
         **reached,
@@ -58,10 +78,16 @@ def summary(run: Path, *, levels: list[float]) -> dict[str, Any]:
 
 def main() -> None:
     """Runs what is missing; the table is written after each run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="the table, a .csv file")
-    parser.add_argument("--picture", type=Path, help="the curves by steps and by minutes, a .png file")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "search", help="folder of the run folders")
+    parser.add_argument(
+        "--picture", type=Path, help="the curves by steps and by minutes, a .png file"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "search", help="folder of the run folders"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--levels", type=float, nargs="+", default=[-15.0, 0.0, 15.0, 18.0])
     parser.add_argument("--variant", action="append", required=True, help="NAME:FLAGS, repeatable")
@@ -74,7 +100,12 @@ def main() -> None:
             name, _, flags = variant.partition(":")
             run = options.runs / f"{name} s{seed}"
             train([*options.arguments, *shlex.split(flags)], seed=seed, run=run)
-            row = {"variant": name, "flags": flags, "seed": seed, **summary(run, levels=options.levels)}
+            row = {
+                "variant": name,
+                "flags": flags,
+                "seed": seed,
+                **summary(run, levels=options.levels),
+            }
             table.append(row | {"commit": (run / "commit.txt").read_text(), "machine": machine()})
             print(json.dumps(row), flush=True)
             with open(options.out, "w", newline="") as file:

@@ -24,7 +24,17 @@ ROOT = Path(__file__).parent.parent
 
 def train(arguments: list[str], *, seed: int, run: Path) -> dict[str, Any]:
     """One run of main.py; what it came to."""
-    command = [sys.executable, str(ROOT / "main.py"), *arguments, "--seed", str(seed), "--run-dir", str(run), "--save-dir", ""]
+    command = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        *arguments,
+        "--seed",
+        str(seed),
+        "--run-dir",
+        str(run),
+        "--save-dir",
+        "",
+    ]
     began = time.time()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.time() - began
@@ -35,7 +45,9 @@ def train(arguments: list[str], *, seed: int, run: Path) -> dict[str, Any]:
         "solved_seconds": round(end_of_training(run) - began, 1),
         "steps": status["steps"],
         "updates": status["updates"],
-        "train_return_mean": round(math.nan if status["train_return_mean"] is None else status["train_return_mean"], 2),
+        "train_return_mean": round(
+            math.nan if status["train_return_mean"] is None else status["train_return_mean"], 2
+        ),
     }
 
 
@@ -47,7 +59,16 @@ def end_of_training(run: Path) -> float:
 
 def play(run: Path, *, episodes: int) -> dict[str, Any]:
     """Greedy episodes with what the run has learned last, by enjoy.py."""
-    command = [sys.executable, str(ROOT / "enjoy.py"), "--run-dir", str(run), "--newest", "--episodes", str(episodes), "--json"]
+    command = [
+        sys.executable,
+        str(ROOT / "enjoy.py"),
+        "--run-dir",
+        str(run),
+        "--newest",
+        "--episodes",
+        str(episodes),
+        "--json",
+    ]
     result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
         f"greedy_{episodes}_mean": round(result["mean"], 2),
@@ -73,7 +94,12 @@ def draw(runs: list[Path], *, title: str, path: Path) -> None:
             with open(run / "metrics.csv") as file:
                 rows = [row for row in csv.DictReader(file) if row["rollout/ep_rew_mean"]]
             x = [float(row[column]) / scale for row in rows]
-            axes.plot(x, [float(row["rollout/ep_rew_mean"]) for row in rows], label=run.name, color=f"C{number}")
+            axes.plot(
+                x,
+                [float(row["rollout/ep_rew_mean"]) for row in rows],
+                label=run.name,
+                color=f"C{number}",
+            )
         axes.set_xlabel(unit)
         axes.set_ylabel("return, mean of the last 100 training episodes")
         axes.grid(alpha=0.3)
@@ -83,9 +109,15 @@ def draw(runs: list[Path], *, title: str, path: Path) -> None:
 
 def main() -> None:
     """Runs the seeds one after another; the table is written after each, so that a cut leaves what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="results without suffix: .csv and .png are added")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "solve", help="folder of the run folders")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="results without suffix: .csv and .png are added"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "solve", help="folder of the run folders"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--stop-reward", type=float, required=True)
     parser.add_argument("--max-seconds", type=float, required=True)
@@ -99,7 +131,14 @@ def main() -> None:
         row = train([*options.arguments, *stop], seed=seed, run=run)
         began = time.monotonic()
         row |= play(run, episodes=options.episodes)
-        rows.append(row | {"play_seconds": round(time.monotonic() - began, 1), "commit": git_commit(), "machine": machine()})
+        rows.append(
+            row
+            | {
+                "play_seconds": round(time.monotonic() - began, 1),
+                "commit": git_commit(),
+                "machine": machine(),
+            }
+        )
         print(json.dumps(rows[-1]), flush=True)
         with open(options.out.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())

@@ -26,7 +26,9 @@ ENVIRONMENTS = (
 Row = dict[str, Any]
 
 
-def measure(env_name: str, *, steps: int, seed: int, episodes: int, runs: Path, arguments: list[str]) -> Row:
+def measure(
+    env_name: str, *, steps: int, seed: int, episodes: int, runs: Path, arguments: list[str]
+) -> Row:
     """One run and its evaluation, or what was kept of them."""
     run = runs / f"{env_name} {steps} s{seed}"
     kept = run / "result.json"
@@ -66,14 +68,25 @@ def write_table(path: Path, rows: list[Row], *, sizes: list[int], title: str) ->
     """One line an environment: mean and standard deviation over seeds of both returns, median seconds."""
     lines = [f"# {title}", ""]
     for size in sizes:
-        lines += [f"## {size / 1e6:g} million steps", "", "| environment | seeds | training return | evaluation | seconds |"]
+        lines += [
+            f"## {size / 1e6:g} million steps",
+            "",
+            "| environment | seeds | training return | evaluation | seconds |",
+        ]
         lines.append("|---|---|---|---|---|")
         for env_name in dict.fromkeys(row["env"] for row in rows):
-            chosen = [row for row in rows if row["env"] == env_name and size <= row["steps"] < 1.5 * size]
+            chosen = [
+                row for row in rows if row["env"] == env_name and size <= row["steps"] < 1.5 * size
+            ]
             if chosen:
-                cells = [_mean_and_std(row[name] for row in chosen) for name in ("train_return", "eval_mean")]
+                cells = [
+                    _mean_and_std(row[name] for row in chosen)
+                    for name in ("train_return", "eval_mean")
+                ]
                 seconds = statistics.median(row["seconds"] for row in chosen)
-                lines.append(f"| {env_name} | {len(chosen)} | {cells[0]} | {cells[1]} | {seconds:.0f} |")
+                lines.append(
+                    f"| {env_name} | {len(chosen)} | {cells[0]} | {cells[1]} | {seconds:.0f} |"
+                )
         lines.append("")
     path.write_text("\n".join(lines))
 
@@ -98,7 +111,9 @@ def draw(path: Path, runs: dict[str, list[Path]], *, title: str) -> None:
         curves = [_curve(folder) for folder in folders]
         steps = np.linspace(max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves), 200)
         returns = np.stack([np.interp(steps, x, y) for x, y in curves])
-        axes.fill_between(steps / 1e6, returns.min(axis=0), returns.max(axis=0), alpha=0.25, linewidth=0)
+        axes.fill_between(
+            steps / 1e6, returns.min(axis=0), returns.max(axis=0), alpha=0.25, linewidth=0
+        )
         axes.plot(steps / 1e6, returns.mean(axis=0))
         axes.set_title(env_name, fontsize=10)
         axes.grid(alpha=0.3)
@@ -112,18 +127,34 @@ def draw(path: Path, runs: dict[str, list[Path]], *, title: str) -> None:
 def _curve(run: Path) -> tuple[list[float], list[float]]:
     with open(run / "metrics.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["rollout/ep_rew_mean"]]
-    return [float(row["time/total_timesteps"]) for row in rows], [float(row["rollout/ep_rew_mean"]) for row in rows]
+    return [float(row["time/total_timesteps"]) for row in rows], [
+        float(row["rollout/ep_rew_mean"]) for row in rows
+    ]
 
 
 def main() -> None:
     """Runs what is missing; table and picture are written after each run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="results without suffix: .csv, .md and .png are added")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "mujoco", help="folder of the run folders")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="results without suffix: .csv, .md and .png are added",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "mujoco", help="folder of the run folders"
+    )
     parser.add_argument("--envs", nargs="+", default=ENVIRONMENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--num-env-steps", type=float, default=1e6)
-    parser.add_argument("--long-steps", type=float, default=5e6, help="of one more run each, with the first seed; 0: none")
+    parser.add_argument(
+        "--long-steps",
+        type=float,
+        default=5e6,
+        help="of one more run each, with the first seed; 0: none",
+    )
     parser.add_argument("--episodes", type=int, default=100, help="of an evaluation")
     parser.add_argument("arguments", nargs="+", help="flags of main.py, after --")
     options = parser.parse_args()
@@ -134,13 +165,31 @@ def main() -> None:
     title = f"MuJoCo: {' '.join(options.arguments)}"
     for env_name, steps, seed in plan:
         rows.append(
-            measure(env_name, steps=steps, seed=seed, episodes=options.episodes, runs=options.runs, arguments=options.arguments)
+            measure(
+                env_name,
+                steps=steps,
+                seed=seed,
+                episodes=options.episodes,
+                runs=options.runs,
+                arguments=options.arguments,
+            )
         )
         print(json.dumps(rows[-1]), flush=True)
         write_csv(options.out.with_suffix(".csv"), rows)
-        write_table(options.out.with_suffix(".md"), rows, sizes=[short, long] if long else [short], title=title)
-        done = [(env_name, options.runs / f"{env_name} {steps} s{seed}") for env_name, steps, seed in plan[: len(rows)]]
-        at_short = {name: [run for other, run in done if other == name and f" {short} " in run.name] for name, _ in done}
+        write_table(
+            options.out.with_suffix(".md"),
+            rows,
+            sizes=[short, long] if long else [short],
+            title=title,
+        )
+        done = [
+            (env_name, options.runs / f"{env_name} {steps} s{seed}")
+            for env_name, steps, seed in plan[: len(rows)]
+        ]
+        at_short = {
+            name: [run for other, run in done if other == name and f" {short} " in run.name]
+            for name, _ in done
+        }
         draw(options.out.with_suffix(".png"), at_short, title=title)
 
 

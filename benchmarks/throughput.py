@@ -61,7 +61,9 @@ def measure_bare(env_name: str, seconds: float) -> float:
     pipes, children = [], []
     for seed in range(os.cpu_count() or 1):
         ours, theirs = context.Pipe()
-        child = context.Process(target=step_bare, args=(env_name, seed, seconds, theirs), daemon=True)
+        child = context.Process(
+            target=step_bare, args=(env_name, seed, seconds, theirs), daemon=True
+        )
         child.start()
         pipes.append(ours)
         children.append(child)
@@ -75,12 +77,28 @@ def measure_bare(env_name: str, seconds: float) -> float:
     return float(total)
 
 
-def measure_training(env_name: str, workers: int, envs: int, seconds: float, extra: list[str]) -> dict[str, float]:
+def measure_training(
+    env_name: str, workers: int, envs: int, seconds: float, extra: list[str]
+) -> dict[str, float]:
     """What main.py reaches: speeds, policy lag, costs of a pull and a push, seconds from the command to the first gradient."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, str(ROOT / "main.py"), "--env-name", env_name, "--num-processes", str(workers)]
-        command += ["--envs-per-process", str(envs), "--max-seconds", str(WARM_UP + seconds), "--eval-interval", "0"]
+        command = [
+            sys.executable,
+            str(ROOT / "main.py"),
+            "--env-name",
+            env_name,
+            "--num-processes",
+            str(workers),
+        ]
+        command += [
+            "--envs-per-process",
+            str(envs),
+            "--max-seconds",
+            str(WARM_UP + seconds),
+            "--eval-interval",
+            "0",
+        ]
         command += [
             "--eval-episodes",
             "1",
@@ -104,7 +122,9 @@ def measure_training(env_name: str, workers: int, envs: int, seconds: float, ext
         if child.wait() != 0 or first_gradient is None:
             raise SystemExit(f"training ended with exit code {child.returncode}")
         with open(run / "metrics.csv") as file:
-            rows = [row for row in csv.DictReader(file) if float(row["time/time_elapsed"]) > WARM_UP]
+            rows = [
+                row for row in csv.DictReader(file) if float(row["time/time_elapsed"]) > WARM_UP
+            ]
         first, last = rows[0], rows[-1]
 
         def rate(name: str) -> float:
@@ -143,7 +163,9 @@ def train_with_sb3(env_name: str, algo: str, seconds: float, pipe: Connection) -
         def _on_step(self) -> bool:
             return not self.done
 
-    learner = {"ppo": stable_baselines3.PPO, "a2c": stable_baselines3.A2C}[algo]("MlpPolicy", env_name, device="cpu")
+    learner = {"ppo": stable_baselines3.PPO, "a2c": stable_baselines3.A2C}[algo](
+        "MlpPolicy", env_name, device="cpu"
+    )
     learner.learn(10**9, callback=Clock())
 
 
@@ -152,7 +174,9 @@ def measure_sb3(env_name: str, algo: str, seconds: float) -> float:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     threads = {name: os.environ.pop(name) for name in THREAD_VARIABLES if name in os.environ}
-    child = context.Process(target=train_with_sb3, args=(env_name, algo, seconds, theirs), daemon=True)
+    child = context.Process(
+        target=train_with_sb3, args=(env_name, algo, seconds, theirs), daemon=True
+    )
     child.start()
     os.environ.update(threads)
     speed = float(ours.recv())
@@ -160,7 +184,9 @@ def measure_sb3(env_name: str, algo: str, seconds: float) -> float:
     return speed
 
 
-def measure(setting: str, *, rounds: int, seconds: float, beside_sb3: str | None, extra: list[str]) -> dict[str, Any]:
+def measure(
+    setting: str, *, rounds: int, seconds: float, beside_sb3: str | None, extra: list[str]
+) -> dict[str, Any]:
     """One setting, ENV:WORKERSxENVS: bare and training in turn, `rounds` times."""
     env_name, _, size = setting.rpartition(":")
     workers, envs = map(int, size.split("x"))
@@ -168,7 +194,13 @@ def measure(setting: str, *, rounds: int, seconds: float, beside_sb3: str | None
     for _ in range(rounds):
         bare = measure_bare(env_name, seconds)
         training = measure_training(env_name, workers, envs, seconds, extra)
-        pairs.append({"bare_steps_per_second": bare, **training, "ratio": training["steps_per_second"] / bare})
+        pairs.append(
+            {
+                "bare_steps_per_second": bare,
+                **training,
+                "ratio": training["steps_per_second"] / bare,
+            }
+        )
         if beside_sb3:
             pairs[-1]["sb3_steps_per_second"] = sb3 = measure_sb3(env_name, beside_sb3, seconds)
             pairs[-1]["times_sb3"] = training["steps_per_second"] / sb3
@@ -179,15 +211,38 @@ def measure(setting: str, *, rounds: int, seconds: float, beside_sb3: str | None
 def main() -> None:
     """Measures and prints one JSON object."""
     limit_threads()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--setting", action="append", required=True, help="ENV:WORKERSxENVS, repeatable"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
-    parser.add_argument("--beside-sb3", choices=("ppo", "a2c"), help="measure Stable-Baselines3's as well, if it is installed")
+    parser.add_argument(
+        "--beside-sb3",
+        choices=("ppo", "a2c"),
+        help="measure Stable-Baselines3's as well, if it is installed",
+    )
     options, extra = parser.parse_known_args()
-    plan = {"rounds": options.rounds, "seconds": options.seconds, "beside_sb3": options.beside_sb3, "extra": extra}
+    plan = {
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "beside_sb3": options.beside_sb3,
+        "extra": extra,
+    }
     results = [measure(setting, **plan) for setting in options.setting]
-    print(json.dumps({"commit": git_commit(), "machine": machine(), "extra_flags": extra, "results": results}, indent=2))
+    print(
+        json.dumps(
+            {
+                "commit": git_commit(),
+                "machine": machine(),
+                "extra_flags": extra,
+                "results": results,
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -25,12 +25,18 @@ def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         return _adapt_box(env, own)
     if isinstance(own, MultiDiscrete):
         space = MultiDiscrete(own.nvec.reshape(-1))
-        return gym.wrappers.TransformAction(env, lambda action: action.reshape(own.shape) + own.start, space)
+        return gym.wrappers.TransformAction(
+            env, lambda action: action.reshape(own.shape) + own.start, space
+        )
     if isinstance(own, MultiBinary):
         space = MultiDiscrete([2] * int(np.prod(own.shape)))
-        return gym.wrappers.TransformAction(env, lambda action: action.reshape(own.shape).astype(own.dtype), space)
+        return gym.wrappers.TransformAction(
+            env, lambda action: action.reshape(own.shape).astype(own.dtype), space
+        )
     if isinstance(own, Discrete) and own.start != 0:
-        return gym.wrappers.TransformAction(env, lambda action: action + own.start, Discrete(int(own.n)))
+        return gym.wrappers.TransformAction(
+            env, lambda action: action + own.start, Discrete(int(own.n))
+        )
     return env
 
 
@@ -38,7 +44,9 @@ def _adapt_box(env: gym.Env[Any, Any], own: Box) -> gym.Env[Any, Any]:
     space = Box(own.low.reshape(-1), own.high.reshape(-1), dtype=own.dtype)
     if len(own.shape) != 1 or not is_bounded(own):
         # Where all numbers have bounds, a policy clips to -1 and 1 itself.
-        env = gym.wrappers.TransformAction(env, lambda action: np.clip(action.reshape(own.shape), own.low, own.high), space)
+        env = gym.wrappers.TransformAction(
+            env, lambda action: np.clip(action.reshape(own.shape), own.low, own.high), space
+        )
     finite = np.isfinite(space.low) & np.isfinite(space.high)
     low, high = np.where(finite, -1.0, space.low), np.where(finite, 1.0, space.high)
     if (low == space.low).all() and (high == space.high).all():

@@ -66,7 +66,9 @@ class MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
     The frames are the observations, or `screen()` where given: it is then read only for the frames that are used.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], *, skip: int = 4, screen: Screen | None = None) -> None:
+    def __init__(
+        self, env: gym.Env[Any, Any], *, skip: int = 4, screen: Screen | None = None
+    ) -> None:
         super().__init__(env)
         self._skip = skip
         self._screen = screen
@@ -204,7 +206,9 @@ class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
         """Three black frames and the first."""
         frame, info = self.env.reset(**kwargs)
-        self._frames.extend((np.zeros_like(frame), np.zeros_like(frame), np.zeros_like(frame), frame))
+        self._frames.extend(
+            (np.zeros_like(frame), np.zeros_like(frame), np.zeros_like(frame), frame)
+        )
         return self._stack(), info
 
     def _stack(self) -> Frame:

@@ -21,7 +21,9 @@ class EnvironmentBatch:
     def __init__(self, environments: Sequence[gym.Env[Any, Any]], *, seeds: Sequence[int]) -> None:
         """One seed for each environment; observation spaces must agree. Raises ValueError."""
         if not environments or len(environments) != len(seeds):
-            raise ValueError(f"{len(environments)} environments need as many seeds, and at least one, not {len(seeds)}")
+            raise ValueError(
+                f"{len(environments)} environments need as many seeds, and at least one, not {len(seeds)}"
+            )
         space = environments[0].observation_space
         assert space.shape is not None
         if any(env.observation_space.shape != space.shape for env in environments):
@@ -59,7 +61,9 @@ class EnvironmentBatch:
                 if not terminated:
                     final_observations[i] = np.array(observation, self.observations.dtype)
                 observation, info = env.reset()
-                _collect(info, finished)  # a game may end inside a reset, while it waits for the next life
+                _collect(
+                    info, finished
+                )  # a game may end inside a reset, while it waits for the next life
             self.observations[i] = observation
             self.rewards[i] = reward
             self.terminated[i] = terminated
@@ -89,7 +93,9 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     if len(shape) != 4:
         return np.zeros(shape, dtype)
     size, channels, height, width = shape
-    return np.zeros((size, height, width, channels), dtype).transpose(0, 3, 1, 2)  # channels_last, as the network wants them
+    return np.zeros((size, height, width, channels), dtype).transpose(
+        0, 3, 1, 2
+    )  # channels_last, as the network wants them
 
 
 def _collect(info: dict[str, Any], finished: Finished) -> None:

@@ -16,20 +16,29 @@ class Emulator(AtariEnv):
     saves.
     """
 
-    def __init__(self, *, seed: int | None = None, repeat_action_probability: float = 0.25, **kwargs: Any) -> None:
+    def __init__(
+        self, *, seed: int | None = None, repeat_action_probability: float = 0.25, **kwargs: Any
+    ) -> None:
         self._loaded_with, self._held = seed, NOOP
         self.repeat_action_probability = repeat_action_probability
         self._draws = repeat_action_probability > 0 and not kwargs.get("continuous")
-        super().__init__(repeat_action_probability=0.0 if self._draws else repeat_action_probability, **kwargs)
+        super().__init__(
+            repeat_action_probability=0.0 if self._draws else repeat_action_probability, **kwargs
+        )
 
     def seed_game(self, seed: int | None = None) -> tuple[int, int]:
         """As AtariEnv; without a seed, that of the constructor."""
         return super().seed_game(self._loaded_with if seed is None else seed)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, Any]:
         """As AtariEnv."""
         is_loaded = seed is not None and seed == self._loaded_with
-        self._loaded_with, self._held = None, NOOP  # from here on steps and resets draw random numbers
+        self._loaded_with, self._held = (
+            None,
+            NOOP,
+        )  # from here on steps and resets draw random numbers
         return super().reset(seed=None if is_loaded else seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
@@ -37,7 +46,9 @@ class Emulator(AtariEnv):
         if not self._draws:
             return super().step(action)
         skip, reward = self._frameskip, 0.0
-        for draw in self.np_random.random(skip if isinstance(skip, int) else int(self.np_random.integers(*skip))):
+        for draw in self.np_random.random(
+            skip if isinstance(skip, int) else int(self.np_random.integers(*skip))
+        ):
             if draw >= self.repeat_action_probability:
                 self._held = int(action)
             reward += self.ale.act(self._action_set[self._held])

@@ -51,7 +51,9 @@ def resolve(
     Raises EnvironmentProblem for an unknown id (naming the nearest three), module, or observation mode.
     """
     if obs_mode not in OBS_MODES:
-        raise EnvironmentProblem(f"Unknown observation mode {obs_mode!r}: choose one of {', '.join(OBS_MODES)}.")
+        raise EnvironmentProblem(
+            f"Unknown observation mode {obs_mode!r}: choose one of {', '.join(OBS_MODES)}."
+        )
     prefix, _, name = env_name.rpartition(":")
     modules = tuple(dict.fromkeys((*env_modules, *([prefix] if prefix else []))))
     registered = load_registry(modules)
@@ -64,11 +66,15 @@ def resolve(
     requested_kwargs = dict(env_kwargs or {})
     if not is_atari(registered[alias.id]):
         if obs_mode != "auto":
-            raise EnvironmentProblem(f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out.")
+            raise EnvironmentProblem(
+                f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out."
+            )
         kwargs = {**alias.kwargs, **requested_kwargs}
         family: Family = "physics" if _has_physics(registered[alias.id]) else "control"
         return ResolvedId(env_name, alias.id, kwargs, family, "vector", alias.note, modules)
-    return _resolve_atari(env_name, alias, registered[alias.id], requested_kwargs, obs_mode, modules)
+    return _resolve_atari(
+        env_name, alias, registered[alias.id], requested_kwargs, obs_mode, modules
+    )
 
 
 def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
@@ -76,11 +82,15 @@ def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
     import ale_py
     import gymnasium
 
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # otherwise two lines of banner in every process
+    ale_py.ALEInterface.setLoggerMode(
+        ale_py.LoggerMode.Error
+    )  # otherwise two lines of banner in every process
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:  # importing a user's module runs a user's code: anything may come out of it
+        except (
+            Exception
+        ) as error:  # importing a user's module runs a user's code: anything may come out of it
             raise EnvironmentProblem(_import_failure(module, error)) from error
     return cast("dict[str, Any]", gymnasium.registry)
 
@@ -91,7 +101,9 @@ def is_atari(spec: Any) -> bool:
 
 
 def _has_physics(spec: Any) -> bool:
-    return any(engine in str(spec.entry_point) for engine in ("mujoco", "box2d", "dm_control", "bullet"))
+    return any(
+        engine in str(spec.entry_point) for engine in ("mujoco", "box2d", "dm_control", "bullet")
+    )
 
 
 def base_frameskip(resolved: ResolvedId) -> int | tuple[int, int]:
@@ -102,20 +114,31 @@ def base_frameskip(resolved: ResolvedId) -> int | tuple[int, int]:
 
 
 def _resolve_atari(
-    env_name: str, alias: Alias, spec: Any, env_kwargs: dict[str, Any], obs_mode: str, modules: tuple[str, ...]
+    env_name: str,
+    alias: Alias,
+    spec: Any,
+    env_kwargs: dict[str, Any],
+    obs_mode: str,
+    modules: tuple[str, ...],
 ) -> ResolvedId:
     kwargs = {**alias.kwargs, **env_kwargs}
     obs_type = kwargs.pop("obs_type", None)
     if obs_type not in (None, "ram"):
-        raise EnvironmentProblem(f"obs_type={obs_type} cannot be passed on: choose the observation mode instead.")
+        raise EnvironmentProblem(
+            f"obs_type={obs_type} cannot be passed on: choose the observation mode instead."
+        )
     ram = alias.ram or obs_type == "ram"
     if ram and obs_mode not in ("auto", "ram"):
-        raise EnvironmentProblem(f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}.")
+        raise EnvironmentProblem(
+            f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}."
+        )
     observation = _choose_observation(obs_mode, ram=ram, no_frameskip="NoFrameskip" in alias.id)
     skip = kwargs["frameskip"] = _frameskip({**spec.kwargs, **kwargs}["frameskip"])
     note = alias.note
     if observation in STACKS and skip == 4:
-        kwargs["frameskip"] = 1  # the fourfold skip is then ours: the maximum of two frames needs each of them
+        kwargs["frameskip"] = (
+            1  # the fourfold skip is then ours: the maximum of two frames needs each of them
+        )
     elif observation not in STACKS and skip == 1 and "frameskip" not in env_kwargs:
         kwargs["frameskip"] = 4
     if note is None and isinstance(skip, tuple):
@@ -135,24 +158,43 @@ def _choose_observation(obs_mode: str, *, ram: bool, no_frameskip: bool) -> Obse
 def _frameskip(value: Any) -> int | tuple[int, int]:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(bound, int) for bound in value)
+    pair = (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(isinstance(bound, int) for bound in value)
+    )
     if pair and 0 < value[0] < value[1]:
         return value[0], value[1]
-    raise EnvironmentProblem(f"frameskip={value!r} is not possible: give a positive number or a pair such as (2, 5).")
+    raise EnvironmentProblem(
+        f"frameskip={value!r} is not possible: give a positive number or a pair such as (2, 5)."
+    )
 
 
 def _unknown(name: str, registered: Mapping[str, Any]) -> str:
-    game = re.sub(r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)  # many games have no other id than ALE/
+    game = re.sub(
+        r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name
+    )  # many games have no other id than ALE/
     if game != name and f"ALE/{game}-v5" in registered:
         return f"Unknown environment {name}: did you mean ALE/{game}-v5?"
-    games = [id_[len("ALE/") : -len("-v5")] for id_ in registered if id_.startswith("ALE/") and id_.endswith("-v5")]
-    by_lower_case = {id_.lower(): id_ for id_ in (*registered, *(f"{game}Deterministic-v4" for game in games))}
-    nearest = [by_lower_case[id_] for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)]
+    games = [
+        id_[len("ALE/") : -len("-v5")]
+        for id_ in registered
+        if id_.startswith("ALE/") and id_.endswith("-v5")
+    ]
+    by_lower_case = {
+        id_.lower(): id_ for id_ in (*registered, *(f"{game}Deterministic-v4" for game in games))
+    }
+    nearest = [
+        by_lower_case[id_]
+        for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)
+    ]
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
 
 
 def _import_failure(module: str, error: Exception) -> str:
     if module == "shimmy":
-        return "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
+        return (
+            "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
+        )
     reason = " ".join(str(error).split())
     return f"The module {module} could not be imported ({type(error).__name__}: {reason}): check its name and PYTHONPATH."

@@ -18,14 +18,18 @@ class Alias:
     note: str | None = None
 
 
-_ATARI = re.compile(r"(?P<game>[A-Za-z0-9]+?)(?P<ram>-ram)?(?P<skip>Deterministic|NoFrameskip)?-v(?P<version>[04])")
+_ATARI = re.compile(
+    r"(?P<game>[A-Za-z0-9]+?)(?P<ram>-ram)?(?P<skip>Deterministic|NoFrameskip)?-v(?P<version>[04])"
+)
 _ATARI_RAM_V5 = re.compile(r"ALE/(?P<game>[A-Za-z0-9]+)-ram-v5")
 _DM_CONTROL = re.compile(r"dm\.(?P<domain>\w+)\.(?P<task>\w+)")
 _MUJOCO = re.compile(r"(?P<name>[A-Za-z0-9]+)-v[123]")
 
 # The version that keeps the observations and rewards of the removed -v1, -v2 and -v3, for each MuJoCo task.
 _MUJOCO_VERSIONS = {
-    **dict.fromkeys(("Hopper", "HalfCheetah", "Walker2d", "Swimmer", "Humanoid", "HumanoidStandup"), "v4"),
+    **dict.fromkeys(
+        ("Hopper", "HalfCheetah", "Walker2d", "Swimmer", "Humanoid", "HumanoidStandup"), "v4"
+    ),
     **dict.fromkeys(("Reacher", "InvertedPendulum", "InvertedDoublePendulum", "Ant"), "v4"),
     "Pusher": "v5",
 }
@@ -47,7 +51,11 @@ _RENAMED = {
 
 def describe_emulation(*, frameskip: int | tuple[int, int], sticky: float) -> str:
     """One phrase for how the emulator repeats actions; `frameskip` (low, high) is half open, as in the ALE."""
-    skip = f"frameskip {frameskip}" if isinstance(frameskip, int) else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
+    skip = (
+        f"frameskip {frameskip}"
+        if isinstance(frameskip, int)
+        else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
+    )
     return f"{skip} and {f'sticky actions {sticky:g}' if sticky else 'no sticky actions'}"
 
 
@@ -59,7 +67,11 @@ def dm_control_id(env_name: str) -> str | None:
 
 def find_alias(env_name: str, *, registered: Container[str]) -> Alias | None:
     """What an id that is gone, or registered but no longer working, stands for; None when it is not a known one."""
-    return _atari(env_name, registered) or _mujoco(env_name, registered) or _renamed(env_name, registered)
+    return (
+        _atari(env_name, registered)
+        or _mujoco(env_name, registered)
+        or _renamed(env_name, registered)
+    )
 
 
 def _atari(env_name: str, registered: Container[str]) -> Alias | None:
@@ -75,10 +87,17 @@ def _atari(env_name: str, registered: Container[str]) -> Alias | None:
         sticky = 0.25 if match["version"] == "0" else 0.0
         # At 4 frames a step the lasers of Space Invaders are invisible: its Deterministic ids skipped 3 (Mnih et al., 2013).
         skip = 3 if match["game"] == "SpaceInvaders" else 4
-        id_, kwargs = f"ALE/{match['game']}-v5", {"frameskip": skip, "repeat_action_probability": sticky}
+        id_, kwargs = (
+            f"ALE/{match['game']}-v5",
+            {"frameskip": skip, "repeat_action_probability": sticky},
+        )
         differences = [describe_emulation(frameskip=skip, sticky=sticky)]
     else:
-        id_, kwargs, differences = f"{match['game']}{match['skip'] or ''}-v{match['version']}", {}, []
+        id_, kwargs, differences = (
+            f"{match['game']}{match['skip'] or ''}-v{match['version']}",
+            {},
+            [],
+        )
         if id_ not in registered:
             return None
     differences += ["RAM observations"] * ram
@@ -89,10 +108,15 @@ def _atari(env_name: str, registered: Container[str]) -> Alias | None:
 def _mujoco(env_name: str, registered: Container[str]) -> Alias | None:
     match = _MUJOCO.fullmatch(env_name)
     name = "Pusher" if env_name == "Pusher-v4" else match["name"] if match else ""
-    if name not in _MUJOCO_VERSIONS or (id_ := f"{name}-{_MUJOCO_VERSIONS[name]}") not in registered:
+    if (
+        name not in _MUJOCO_VERSIONS
+        or (id_ := f"{name}-{_MUJOCO_VERSIONS[name]}") not in registered
+    ):
         return None
     changes = _MUJOCO_CHANGES.get(name, "same observations and rewards")
-    return Alias(id_, note=f"{env_name} no longer works with today's mujoco: using {id_} ({changes})")
+    return Alias(
+        id_, note=f"{env_name} no longer works with today's mujoco: using {id_} ({changes})"
+    )
 
 
 def _renamed(env_name: str, registered: Container[str]) -> Alias | None:

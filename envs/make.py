@@ -15,7 +15,16 @@ import gymnasium as gym
 import numpy as np
 
 from envs.actions import adapt_actions
-from envs.atari import FIELD_ROWS, EpisodicLife, FireReset, Frame42, FrameStack4, MaxAndSkip, NoopReset, Warp
+from envs.atari import (
+    FIELD_ROWS,
+    EpisodicLife,
+    FireReset,
+    Frame42,
+    FrameStack4,
+    MaxAndSkip,
+    NoopReset,
+    Warp,
+)
 from envs.episodes import ClipReward, EpisodeStatistics
 from envs.ids import EnvironmentProblem, ResolvedId, base_frameskip, load_registry
 from envs.screen import GreyScreen
@@ -75,7 +84,9 @@ def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:
 
 def default_gl() -> None:
     """Let MuJoCo render through EGL on a Linux without a display, unless MUJOCO_GL says otherwise."""
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform == "linux" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         os.environ.setdefault("MUJOCO_GL", "egl")
 
 
@@ -92,8 +103,12 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
     if resolved.family == "atari":
         spec = dataclasses.replace(spec, entry_point="envs.emulator:Emulator")
         kwargs["seed"] = seed
-        kwargs["obs_type"] = "ram"  # the cheapest one: pictures are read from the emulator when they are needed
-        cv2.setNumThreads(1)  # frames this small are slower on several threads, which the other workers need anyway
+        kwargs["obs_type"] = (
+            "ram"  # the cheapest one: pictures are read from the emulator when they are needed
+        )
+        cv2.setNumThreads(
+            1
+        )  # frames this small are slower on several threads, which the other workers need anyway
     else:
         default_gl()
         if "mujoco" in str(spec.entry_point):
@@ -143,9 +158,13 @@ def _wrap_control(
     env: gym.Env[Any, Any], resolved: ResolvedId, training: bool, max_episode_length: int | None
 ) -> gym.Env[Any, Any]:
     space = env.observation_space
-    picture = isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
+    picture = (
+        isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
+    )
     if picture or not space.is_np_flattenable:
-        raise EnvironmentProblem(f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}.")
+        raise EnvironmentProblem(
+            f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}."
+        )
     return Vector(_count(adapt_actions(env), max_episode_length))
 
 
@@ -161,7 +180,11 @@ def _failure(resolved: ResolvedId, error: Exception) -> str:
         return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
     if isinstance(error, gym.error.DependencyNotInstalled):
         return f"{resolved.id} needs more packages: {reason}."
-    given = f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}" if resolved.kwargs else ""
+    given = (
+        f" with {', '.join(f'{key}={value!r}' for key, value in resolved.kwargs.items())}"
+        if resolved.kwargs
+        else ""
+    )
     return f"{resolved.id} could not be made{given} ({reason}): check its keyword arguments and what it needs installed."
 
 
@@ -182,7 +205,9 @@ def _log_mujoco_warning(message: str) -> None:
 def _render_faster(env: gym.Env[Any, Any]) -> None:
     quality = getattr(getattr(getattr(env.unwrapped, "model", None), "vis", None), "quality", None)
     if quality is not None:
-        quality.shadowsize = quality.offsamples = 0  # six to nine times faster where a processor draws
+        quality.shadowsize = quality.offsamples = (
+            0  # six to nine times faster where a processor draws
+        )
 
 
 def _follow(env: gym.Env[Any, Any]) -> None:

@@ -25,8 +25,15 @@ class SharedNormaliser:
 
     def __init__(self, rows: Floats) -> None:
         """`rows` [num_rows, row_size(K)] stays the caller's memory, zeros for no data. Raises ValueError."""
-        if rows.ndim != 2 or rows.dtype != np.float64 or rows.shape[1] < 3 or rows.shape[1] % 2 == 0:
-            raise ValueError(f"rows must be float64 [num_rows, 1 + 2K], not {rows.dtype} {list(rows.shape)}")
+        if (
+            rows.ndim != 2
+            or rows.dtype != np.float64
+            or rows.shape[1] < 3
+            or rows.shape[1] % 2 == 0
+        ):
+            raise ValueError(
+                f"rows must be float64 [num_rows, 1 + 2K], not {rows.dtype} {list(rows.shape)}"
+            )
         self._rows = rows
         self._size = (rows.shape[1] - 1) // 2
 

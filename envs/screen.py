@@ -20,7 +20,9 @@ class GreyScreen:
     The ALE does not give its palette away (NTSC or PAL), so every colour is learnt from the first frame that shows it.
     """
 
-    def __init__(self, ale: Any, *, grey: Literal["mean", "luminance"], rows: slice = slice(None)) -> None:
+    def __init__(
+        self, ale: Any, *, grey: Literal["mean", "luminance"], rows: slice = slice(None)
+    ) -> None:
         self._ale = ale
         self._grey = grey
         self._rows = rows
@@ -38,6 +40,8 @@ class GreyScreen:
 
     def _learn(self, indices: Frame) -> None:
         if self._grey == "mean":
-            self._table[indices] = np.rint(self._ale.getScreenRGB()[self._rows].mean(axis=2)).astype(np.uint8)
+            self._table[indices] = np.rint(
+                self._ale.getScreenRGB()[self._rows].mean(axis=2)
+            ).astype(np.uint8)
         else:
             self._table[indices] = self._ale.getScreenGrayscale()[self._rows]

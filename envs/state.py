@@ -13,7 +13,14 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 State = dict[str, Any]
-_CONSTANT = (gym.Space, EnvSpec, type, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_CONSTANT = (
+    gym.Space,
+    EnvSpec,
+    type,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+)
 _CONSTANT_KINDS = ("._ale_py.Action", ".MjModel", ".MujocoRenderer", ".GreyScreen")
 _PLAIN = (type(None), bool, int, float, str)
 _SETTINGS = ("_saved_kwargs", "_max_episode_steps")  # what gymnasium's wrappers were made with
@@ -25,14 +32,21 @@ class Unsaveable(Exception):
 
 def save_state(env: gym.Env[Any, Any]) -> State:
     """The state of an environment and its wrappers, random numbers included. Unsaveable."""
-    return {f"{number} {type(layer).__name__}": _save_layer(layer) for number, layer in enumerate(_layers(env))}
+    return {
+        f"{number} {type(layer).__name__}": _save_layer(layer)
+        for number, layer in enumerate(_layers(env))
+    }
 
 
 def load_state(env: gym.Env[Any, Any], state: State) -> None:
     """Puts a saved state into an environment that was made in the same way. ValueError if it was not."""
-    layers = {f"{number} {type(layer).__name__}": layer for number, layer in enumerate(_layers(env))}
+    layers = {
+        f"{number} {type(layer).__name__}": layer for number, layer in enumerate(_layers(env))
+    }
     if layers.keys() != state.keys():
-        raise ValueError(f"the state is of {', '.join(state)}, and the environment consists of {', '.join(layers)}")
+        raise ValueError(
+            f"the state is of {', '.join(state)}, and the environment consists of {', '.join(layers)}"
+        )
     for name, layer in layers.items():
         for attribute, saved in state[name].items():
             _load_attribute(layer, attribute, saved)
@@ -53,7 +67,9 @@ def _save_layer(layer: gym.Env[Any, Any]) -> State:
         try:
             result[name] = _encode(value)
         except TypeError as problem:
-            raise Unsaveable(f"{type(layer).__name__} keeps {problem} in {name!r}, which can't be saved") from None
+            raise Unsaveable(
+                f"{type(layer).__name__} keeps {problem} in {name!r}, which can't be saved"
+            ) from None
     return {name: saved for name, saved in result.items() if saved is not None}
 
 
@@ -63,7 +79,9 @@ def _encode(value: Any) -> Any:
     if type(value) in _PLAIN:
         return "plain", value
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        return "array" if isinstance(value, np.ndarray) else "number", torch.from_numpy(np.array(value))
+        return "array" if isinstance(value, np.ndarray) else "number", torch.from_numpy(
+            np.array(value)
+        )
     if isinstance(value, np.random.Generator):
         return "random", _encode(value.bit_generator.state)
     if type(value) in (list, tuple, deque):
@@ -92,8 +110,14 @@ def _unless_constant(name: str, content: list[Any], items: list[Any], kind: str)
 def _physics(data: Any) -> State:
     # All of it, and not only what mj_getState gives: rewards are differences of positions that the last step left behind.
     # What differs in size from step to step, contacts and their forces, is computed anew in the next one.
-    numbers = ((name, getattr(data, name)) for name in dir(data) if not name.startswith(("_", "efc_")))
-    arrays = {name: torch.from_numpy(value.copy()) for name, value in numbers if isinstance(value, np.ndarray)}
+    numbers = (
+        (name, getattr(data, name)) for name in dir(data) if not name.startswith(("_", "efc_"))
+    )
+    arrays = {
+        name: torch.from_numpy(value.copy())
+        for name, value in numbers
+        if isinstance(value, np.ndarray)
+    }
     return {"time": data.time, "arrays": arrays}
 
 

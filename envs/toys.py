@@ -29,7 +29,9 @@ class Recall(gym.Env[Vector, np.int64]):
         self._cue = 0
         self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Vector, dict[str, Any]]:
         """Show a new cue."""
         super().reset(seed=seed)
         self._cue = int(self.np_random.integers(2))
@@ -41,7 +43,9 @@ class Recall(gym.Env[Vector, np.int64]):
         self._elapsed += 1
         ended = self._elapsed == self.num_steps
         reward = (1.0 if action == self._cue else -1.0) if ended else 0.0
-        observation = _one_hot(2, 3) if self._elapsed == self.num_steps - 1 else np.zeros(3, np.float32)
+        observation = (
+            _one_hot(2, 3) if self._elapsed == self.num_steps - 1 else np.zeros(3, np.float32)
+        )
         return observation, reward, ended, False, {}
 
 
@@ -54,7 +58,9 @@ class _Questions(gym.Env[Vector, Any]):
     def __init__(self) -> None:
         self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Vector, dict[str, Any]]:
         """Ask the first question."""
         super().reset(seed=seed)
         self._elapsed = 0
@@ -110,7 +116,9 @@ class Corridor(gym.Env[Vector, np.int64]):
         self._cell = 0
         self._elapsed = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Vector, dict[str, Any]]:
         """Back to cell 0."""
         super().reset(seed=seed)
         self._cell = self._elapsed = 0
@@ -160,12 +168,16 @@ class Dials(_Questions):
         super().__init__()
         self._positions = [2, 2] if switches else [3, 4]
         self.observation_space = Box(0.0, 1.0, (sum(self._positions),), np.float32)
-        self.action_space = MultiBinary(2) if switches else MultiDiscrete(self._positions, start=[0, 1])
+        self.action_space = (
+            MultiBinary(2) if switches else MultiDiscrete(self._positions, start=[0, 1])
+        )
         self._setting = np.zeros(2, np.int64)
 
     def _ask(self) -> Vector:
         self._setting = self.np_random.integers(self._positions)
-        return np.concatenate([_one_hot(int(i), n) for i, n in zip(self._setting, self._positions, strict=True)])
+        return np.concatenate(
+            [_one_hot(int(i), n) for i, n in zip(self._setting, self._positions, strict=True)]
+        )
 
     def _reward(self, action: Any) -> float:
         assert self.action_space.contains(action)
@@ -213,7 +225,13 @@ class NaN(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = self.env.step(action)
         spoil_observation, spoil_reward = self.np_random.random(2) < self._p
         observation = np.full_like(observation, np.nan) if spoil_observation else observation
-        return observation, float("nan") if spoil_reward else float(reward), terminated, truncated, info
+        return (
+            observation,
+            float("nan") if spoil_reward else float(reward),
+            terminated,
+            truncated,
+            info,
+        )
 
 
 def _one_hot(index: int, size: int) -> Vector:

@@ -18,7 +18,9 @@ class Ram(gym.ObservationWrapper[Any, Any, Any]):
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
         """Bytes divided by 255."""
-        scaled: NDArray[np.float32] = np.multiply(observation, np.float32(1 / 255), dtype=np.float32)
+        scaled: NDArray[np.float32] = np.multiply(
+            observation, np.float32(1 / 255), dtype=np.float32
+        )
         return scaled
 
 

@@ -44,7 +44,9 @@ class VideoWriter:
             self._writer.write(self._prepare(frame))
         except Exception:  # a film is not worth an evaluation, whatever went wrong with it
             self._failed = True
-            logging.getLogger(__name__).warning("No video %s: a frame could not be written.", self.path, exc_info=True)
+            logging.getLogger(__name__).warning(
+                "No video %s: a frame could not be written.", self.path, exc_info=True
+            )
 
     def discard(self) -> None:
         """Give the film up: nothing of it will stay."""
@@ -67,12 +69,19 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._failed = self._failed or kind is not None
         self.close()
 
     def _open(self, frame: NDArray[np.uint8]) -> None:
-        height, width = (max(2, side * self._scale // 2 * 2) for side in frame.shape[:2])  # encoders want even sides
+        height, width = (
+            max(2, side * self._scale // 2 * 2) for side in frame.shape[:2]
+        )  # encoders want even sides
         self._size = (width, height)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +92,11 @@ class VideoWriter:
             partial = self.path.with_name(f".{self.path.stem}.partial{suffix}")
             writer = _open_writer(partial, codec, self._fps, self._size)
             if writer is not None:
-                self._writer, self._partial, self.path = writer, partial, self.path.with_suffix(suffix)
+                self._writer, self._partial, self.path = (
+                    writer,
+                    partial,
+                    self.path.with_suffix(suffix),
+                )
                 return
             partial.unlink(missing_ok=True)
         raise self._cannot_open("no codec opened it")
@@ -100,12 +113,16 @@ class VideoWriter:
             frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
         if frame.shape[:2] != (height, width):
             frame = frame[:height, :width]
-            frame = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)))
+            frame = np.pad(
+                frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))
+            )
         bgr: Any = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR)
         return bgr  # type: ignore[no-any-return]
 
 
-def _open_writer(path: Path, codec: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter | None:
+def _open_writer(
+    path: Path, codec: str, fps: float, size: tuple[int, int]
+) -> cv2.VideoWriter | None:
     try:
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
     except cv2.error:

@@ -41,7 +41,9 @@ class Exchange(Protocol):
     def pull(self, local: Tensor) -> None:
         """Copies the shared parameters into a local vector [P]."""
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float | None:
+    def push(
+        self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()
+    ) -> float | None:
         """Contributes a gradient [P]; returns the norm, before clipping, of what was applied. One not finite is not.
 
         None where a worker that died had made all of this push, before this one replaced it. `samples` are for an optimizer that
@@ -78,7 +80,9 @@ class Hogwild:
         """Copies the shared parameters into a local vector [P]."""
         local.copy_(self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float:
+    def push(
+        self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()
+    ) -> float:
         """Clips a gradient [P] and applies it to the shared parameters; returns its norm before."""
         norm = clip_norm_(gradient, max_norm)
         if math.isfinite(norm):
@@ -114,7 +118,9 @@ class BarrierMemory:
     rounds: SharedTensor  # [W] int64: at how many when its present segment began
 
     @classmethod
-    def create(cls, num_workers: int, num_parameters: int, *, context: BaseContext) -> "BarrierMemory":
+    def create(
+        cls, num_workers: int, num_parameters: int, *, context: BaseContext
+    ) -> "BarrierMemory":
         """All zero. OSError if there is no room for it."""
         W, P = num_workers, num_parameters
         return cls(
@@ -152,14 +158,22 @@ class Barrier:
 
         `patient`: each worker has a core of its own, on which it may look for the others before it sleeps.
         """
-        self._worker, self._parameters, self._optimizer, self._beat = worker, parameters.numpy(), optimizer, beat
+        self._worker, self._parameters, self._optimizer, self._beat = (
+            worker,
+            parameters.numpy(),
+            optimizer,
+            beat,
+        )
         self._mean, self._clipped = memory.mean.tensor, memory.gradients.tensor[0]
         self._numbers, self._squares = memory.numbers.tensor, memory.squares.tensor.numpy()
         self._arrivals, self._rounds = memory.arrivals.tensor.numpy(), memory.rounds.tensor.numpy()
         self._addresses = [self._arrivals[i:].ctypes.data for i in range(len(self._arrivals))]
         self._position = int(self._rounds[worker])
         # NumPy's calls take a third of the time of PyTorch's, which for small networks is nearly all of a push.
-        self._gradients, self._mean_array = memory.gradients.tensor.numpy(), memory.mean.tensor.numpy()
+        self._gradients, self._mean_array = (
+            memory.gradients.tensor.numpy(),
+            memory.mean.tensor.numpy(),
+        )
         W, P = self._gradients.shape
         own = slice(P * worker // W, P * (worker + 1) // W)
         self._slices, self._own_mean = self._gradients[:, own], self._mean_array[own]
@@ -189,7 +203,9 @@ class Barrier:
         """Copies the shared parameters into a local vector [P]."""
         np.copyto(local.numpy(), self._parameters)
 
-    def push(self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()) -> float | None:
+    def push(
+        self, gradient: Tensor, *, learning_rate: float, max_norm: float, samples: Samples = ()
+    ) -> float | None:
         """One step with the mean of everybody's gradient [P]; returns the mean's norm before it is clipped. See `Exchange`."""
         self._meet(lambda: self._contribute(gradient, samples))
         self._meet(self._average_own_slice)
@@ -206,7 +222,11 @@ class Barrier:
 
     def adapt(self, divergence: float, *, desired: float) -> None:
         """Worker 0 chooses the next step size."""
-        self._meet(lambda: self._optimizer.adapt(divergence, desired=desired) if self._worker == 0 else None)
+        self._meet(
+            lambda: (
+                self._optimizer.adapt(divergence, desired=desired) if self._worker == 0 else None
+            )
+        )
 
     def average(self, values: Tensor) -> Tensor:
         """Means [K] over all workers, float64, the same bits for each of them; one's own values where they are `lost`."""
@@ -256,7 +276,9 @@ class Barrier:
     def _step(self, norm: float, learning_rate: float, max_norm: float) -> None:
         if self._worker == 0 and math.isfinite(norm):
             gradient = self._mean
-            if norm > max_norm:  # in memory that is free by now: a replacement finds the mean as it was
+            if (
+                norm > max_norm
+            ):  # in memory that is free by now: a replacement finds the mean as it was
                 np.multiply(self._mean_array, max_norm / norm, out=self._gradients[0])
                 gradient = self._clipped
             self._optimizer.step(gradient, learning_rate=learning_rate)

@@ -22,7 +22,8 @@ class FlatParameters:
         self.vector = torch.empty(size) if vector is None else vector
         ends = itertools.accumulate(parameter.numel() for parameter in self._parameters)
         self._starts: dict[Tensor, int] = {
-            parameter: end - parameter.numel() for parameter, end in zip(self._parameters, ends, strict=True)
+            parameter: end - parameter.numel()
+            for parameter, end in zip(self._parameters, ends, strict=True)
         }
         self._gradient = torch.zeros(size)
         assert self.vector.shape == (size,) and self.vector.is_contiguous()
@@ -46,7 +47,10 @@ class FlatParameters:
 
     def _views(self, vector: Tensor) -> list[Tensor]:
         pieces = torch.split(vector, [parameter.numel() for parameter in self._parameters])
-        return [_view_as(piece, parameter) for piece, parameter in zip(pieces, self._parameters, strict=True)]
+        return [
+            _view_as(piece, parameter)
+            for piece, parameter in zip(pieces, self._parameters, strict=True)
+        ]
 
 
 def _view_as(piece: Tensor, parameter: Tensor) -> Tensor:

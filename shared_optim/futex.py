@@ -21,7 +21,9 @@ def _system_call() -> Callable[..., int] | None:
     if number is None:
         return None
     call = ctypes.CDLL(None).syscall
-    return lambda address, operation, value, timeout: call(number, ctypes.c_void_p(address), operation, value, timeout, None, 0)
+    return lambda address, operation, value, timeout: call(
+        number, ctypes.c_void_p(address), operation, value, timeout, None, 0
+    )
 
 
 _futex = _system_call()

@@ -36,7 +36,9 @@ class KFACSettings:
     kl_clip: float = 0.001  # δ, how far one step may go, by the quadratic approximation
     factor_interval: int = 1  # updates
     inverse_interval: int = 10  # updates
-    cold_updates: int = 10  # by plain gradients, until the factors are worth something; their averages begin here
+    cold_updates: int = (
+        10  # by plain gradients, until the factors are worth something; their averages begin here
+    )
     inverse: str = "cholesky"  # or "eigh"
 
 
@@ -61,13 +63,19 @@ class KFACMemory:
         context: BaseContext,
     ) -> "KFACMemory":
         """All zero. OSError if there is no room for it."""
-        size = sum(contribution_size(map_, columns) for map_ in maps for columns in (map_.columns, map_.rows))
+        size = sum(
+            contribution_size(map_, columns)
+            for map_ in maps
+            for columns in (map_.columns, map_.rows)
+        )
         return cls(
             maps=maps,
             known=known,
             contributions=SharedTensor(num_workers, size, dtype=torch.float32, context=context),
             direction=SharedTensor(num_parameters, dtype=torch.float32, context=context),
-            gains=SharedTensor(num_workers, _num_groups(maps), dtype=torch.float64, context=context),
+            gains=SharedTensor(
+                num_workers, _num_groups(maps), dtype=torch.float64, context=context
+            ),
         )
 
 
@@ -118,18 +126,29 @@ class SharedKFAC(SharedOptimizer):
         factors, self._velocity, num_updates, log_scales = torch.split(statistics, sizes)
         self._num_updates, self._log_scales = num_updates.numpy(), log_scales.numpy()
         self._moving: Sequence[int] = range(num_groups)
-        grouped = [(map_.group, piece) for map_ in maps for piece in map_.pieces] + [(0, part.piece) for part in memory.known]
-        self._pieces = [_joined([piece for of, piece in grouped if of == group]) for group in range(num_groups)]
+        grouped = [(map_.group, piece) for map_ in maps for piece in map_.pieces] + [
+            (0, part.piece) for part in memory.known
+        ]
+        self._pieces = [
+            _joined([piece for of, piece in grouped if of == group]) for group in range(num_groups)
+        ]
         sizes = [size for map_ in maps for size in (map_.columns, map_.rows)]
         pieces = iter(torch.split(factors, [2 * size * size + size for size in sizes]))
-        contributed = [contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)]
+        contributed = [
+            contribution_size(map_, size) for map_ in maps for size in (map_.columns, map_.rows)
+        ]
         rows = iter(torch.split(memory.contributions.tensor, contributed, 1))
         self._factors = [
-            tuple(Factor(map_, size, next(pieces), next(rows)) for size in (map_.columns, map_.rows)) for map_ in maps
+            tuple(
+                Factor(map_, size, next(pieces), next(rows)) for size in (map_.columns, map_.rows)
+            )
+            for map_ in maps
         ]
         # The dearest inversions first, each to whoever has the least to do.
         self._owners, loads = {}, [[0] * self._num_workers for _ in range(num_groups)]
-        for i in sorted(range(len(maps)), key=lambda i: -(maps[i].columns ** 3 + maps[i].rows ** 3)):
+        for i in sorted(
+            range(len(maps)), key=lambda i: -(maps[i].columns ** 3 + maps[i].rows ** 3)
+        ):
             load = loads[maps[i].group]
             self._owners[i] = load.index(min(load))
             load[self._owners[i]] += maps[i].columns ** 3 + maps[i].rows ** 3
@@ -173,8 +192,13 @@ class SharedKFAC(SharedOptimizer):
                 source, scale = gradient, 1.0
             else:
                 # uᵀF u = uᵀ∇, by u = F⁻¹∇.
-                source, scale = self._direction, _scale(eta**2 * float(gains[group]), settings.kl_clip)
-            momentum = 0.0 if int(self._num_updates[group]) == settings.cold_updates else settings.momentum
+                source, scale = (
+                    self._direction,
+                    _scale(eta**2 * float(gains[group]), settings.kl_clip),
+                )
+            momentum = (
+                0.0 if int(self._num_updates[group]) == settings.cold_updates else settings.momentum
+            )
             for piece in self._pieces[group]:
                 velocity = self._velocity[piece].mul_(momentum)
                 velocity.add_(source[piece], alpha=(1 - settings.momentum) * scale)
@@ -207,7 +231,9 @@ class SharedKFAC(SharedOptimizer):
         return int(self._num_updates[group]) % self._settings[group].factor_interval == 0
 
     def _share(self, size: int) -> slice:
-        return slice(size * self._worker // self._num_workers, size * (self._worker + 1) // self._num_workers)
+        return slice(
+            size * self._worker // self._num_workers, size * (self._worker + 1) // self._num_workers
+        )
 
     def _average(self) -> None:
         for map_, factors in zip(self._maps, self._factors, strict=True):
@@ -215,17 +241,29 @@ class SharedKFAC(SharedOptimizer):
                 continue
             settings, updates = self._settings[map_.group], int(self._num_updates[map_.group])
             seen = updates // settings.factor_interval
-            weight = 1 / (seen + 1) if updates < max(1, settings.cold_updates) else 1 - settings.stat_decay
+            weight = (
+                1 / (seen + 1)
+                if updates < max(1, settings.cold_updates)
+                else 1 - settings.stat_decay
+            )
             for factor in factors:
                 factor.average(self._share(factor.size), weight)
 
     def _invert(self) -> None:
         for i, (map_, (A, G)) in enumerate(zip(self._maps, self._factors, strict=True)):
-            if map_.group not in self._moving or self._cold(map_.group) or self._owners[i] != self._worker:
+            if (
+                map_.group not in self._moving
+                or self._cold(map_.group)
+                or self._owners[i] != self._worker
+            ):
                 continue
             settings = self._settings[map_.group]
-            due = (int(self._num_updates[map_.group]) - settings.cold_updates) % settings.inverse_interval == 0
-            if (due or not A.inverse[0].any()) and not invert(A, G, settings.damping, settings.inverse):
+            due = (
+                int(self._num_updates[map_.group]) - settings.cold_updates
+            ) % settings.inverse_interval == 0
+            if (due or not A.inverse[0].any()) and not invert(
+                A, G, settings.damping, settings.inverse
+            ):
                 self._failed()
 
     @np.errstate(all="ignore")  # a gradient that is not finite is not applied
@@ -234,13 +272,19 @@ class SharedKFAC(SharedOptimizer):
         for map_, (A, G) in zip(self._maps, self._factors, strict=True):
             if map_.group not in self._moving or self._cold(map_.group):
                 continue
-            rows, V, settings = self._share(map_.rows), map_.matrix(gradient), self._settings[map_.group]
+            rows, V, settings = (
+                self._share(map_.rows),
+                map_.matrix(gradient),
+                self._settings[map_.group],
+            )
             if settings.inverse == "eigh":
                 direction = by_eigenvectors(V, A, G, settings.damping, rows)
             else:
                 direction = (G.inverse[rows] @ V) @ A.inverse
             map_.write(self._direction, direction, rows)
-            gains[map_.group] += float(np.sum(direction.numpy() * V.numpy()[rows], dtype=np.float64))
+            gains[map_.group] += float(
+                np.sum(direction.numpy() * V.numpy()[rows], dtype=np.float64)
+            )
         if self._worker == 0 and 0 in self._moving:
             for part in self._known:
                 own = gradient[part.piece]

@@ -25,7 +25,9 @@ class LinearMap:
     @property
     def pieces(self) -> tuple[slice, slice]:
         """Where weight and bias lie."""
-        return slice(self.weight, self.weight + self.rows * self.inputs), slice(self.bias, self.bias + self.rows)
+        return slice(self.weight, self.weight + self.rows * self.inputs), slice(
+            self.bias, self.bias + self.rows
+        )
 
     @property
     def columns(self) -> int:
@@ -35,7 +37,9 @@ class LinearMap:
     def matrix(self, vector: Tensor) -> Tensor:
         """This map's part of a vector [P] as [rows, columns], a copy."""
         weight, bias = (vector.numpy()[piece] for piece in self.pieces)
-        return torch.from_numpy(np.concatenate((weight.reshape(self.rows, self.inputs), bias[:, None]), 1))
+        return torch.from_numpy(
+            np.concatenate((weight.reshape(self.rows, self.inputs), bias[:, None]), 1)
+        )
 
     def write(self, vector: Tensor, matrix: Tensor, rows: slice) -> None:
         """Puts some rows of such a matrix where they belong in a vector [P]."""
@@ -47,14 +51,21 @@ class LinearMap:
 class Factor:
     """A or G: its running average, and what its inverse is made of."""
 
-    def __init__(self, map_: LinearMap, size: int, statistics: Tensor, contributions: Tensor) -> None:
+    def __init__(
+        self, map_: LinearMap, size: int, statistics: Tensor, contributions: Tensor
+    ) -> None:
         """`statistics` [2 size² + size]; `contributions` [W, `contribution_size`]."""
         self.size = size
         square = size * size
         mean, inverse, self.eigenvalues = torch.split(statistics, [square, square, size])
-        self.mean, self.inverse = mean.view(size, size), inverse.view(size, size)  # with "eigh" the latter holds eigenvectors
+        self.mean, self.inverse = (
+            mean.view(size, size),
+            inverse.view(size, size),
+        )  # with "eigh" the latter holds eigenvectors
         self._by_samples = map_.num_samples < size
-        self._contributions = contributions.view(len(contributions), -1, size)  # [W, samples or rows, size]
+        self._contributions = contributions.view(
+            len(contributions), -1, size
+        )  # [W, samples or rows, size]
 
     def contribute(self, worker: int, x: Tensor, scale: float) -> None:
         """x [M, size]: scale * Σ x xᵀ, or what it is made of."""
@@ -70,7 +81,10 @@ class Factor:
         W = self._contributions.shape[0]
         if not self._by_samples:
             # NumPy's calls take a third of the time of PyTorch's, and these factors are small.
-            new, mean = np.add.reduce(self._contributions.numpy()[:, rows], axis=0), self.mean.numpy()[rows]
+            new, mean = (
+                np.add.reduce(self._contributions.numpy()[:, rows], axis=0),
+                self.mean.numpy()[rows],
+            )
             if np.isfinite(new).all():
                 mean *= 1 - weight
                 new *= weight / W
@@ -94,7 +108,9 @@ def invert(A: Factor, G: Factor, damping: float, method: str) -> bool:
             found = _cholesky(A.mean, G.mean, damping * 10**attempt, precise=attempt > 0)
         else:
             found = _eigh(A.mean, G.mean, precise=attempt > 0)
-        if found is not None and all(bool(torch.isfinite(tensor).all()) for pair in found for tensor in pair):
+        if found is not None and all(
+            bool(torch.isfinite(tensor).all()) for pair in found for tensor in pair
+        ):
             for factor, (inverse, eigenvalues) in zip((A, G), found, strict=True):
                 factor.inverse.copy_(inverse)
                 factor.eigenvalues.copy_(eigenvalues)
@@ -102,7 +118,9 @@ def invert(A: Factor, G: Factor, damping: float, method: str) -> bool:
     return False
 
 
-_Found = list[tuple[Tensor, Tensor]] | None  # of A and of G: inverse or eigenvectors, and eigenvalues
+_Found = (
+    list[tuple[Tensor, Tensor]] | None
+)  # of A and of G: inverse or eigenvectors, and eigenvalues
 
 
 def _cholesky(A: Tensor, G: Tensor, damping: float, *, precise: bool) -> _Found:

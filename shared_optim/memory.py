@@ -32,7 +32,9 @@ class SharedTensor:
     @property
     def tensor(self) -> Tensor:
         """A view of the memory; write it in place."""
-        return torch.frombuffer(self._raw, dtype=self._dtype, count=math.prod(self._shape)).view(self._shape)
+        return torch.frombuffer(self._raw, dtype=self._dtype, count=math.prod(self._shape)).view(
+            self._shape
+        )
 
 
 def _require_room(num_bytes: int) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Samples = Sequence[tuple[Tensor, Tensor]]  # of each linear map of a network: inputs [N, columns], gradients of outputs [N, rows]
+Samples = Sequence[
+    tuple[Tensor, Tensor]
+]  # of each linear map of a network: inputs [N, columns], gradients of outputs [N, rows]
 Stage = Callable[[], object]
 
 

@@ -34,47 +34,146 @@ ENVIRONMENTS: dict[str, list[str]] = {
 }
 # Steps of a case, by algorithm and environment: some thirty updates.
 STEPS = {
-    "a3c": {"pong": 1_000, "breakout": 1_000, "halfcheetah": 10_000, "hopper": 50_000, "cartpole": 1_000},
-    "a2c": {"pong": 5_000, "breakout": 5_000, "halfcheetah": 10_000, "hopper": 50_000, "cartpole": 4_000},
-    "ppo": {"pong": 3_000, "breakout": 2_100, "halfcheetah": 6_000, "hopper": 6_000, "cartpole": 1_500},
-    "acktr": {"pong": 15_000, "breakout": 12_800, "halfcheetah": 10_000, "hopper": 50_000, "cartpole": 20_000},
+    "a3c": {
+        "pong": 1_000,
+        "breakout": 1_000,
+        "halfcheetah": 10_000,
+        "hopper": 50_000,
+        "cartpole": 1_000,
+    },
+    "a2c": {
+        "pong": 5_000,
+        "breakout": 5_000,
+        "halfcheetah": 10_000,
+        "hopper": 50_000,
+        "cartpole": 4_000,
+    },
+    "ppo": {
+        "pong": 3_000,
+        "breakout": 2_100,
+        "halfcheetah": 6_000,
+        "hopper": 6_000,
+        "cartpole": 1_500,
+    },
+    "acktr": {
+        "pong": 15_000,
+        "breakout": 12_800,
+        "halfcheetah": 10_000,
+        "hopper": 50_000,
+        "cartpole": 20_000,
+    },
 }
 # What the table above does not reach, with a number of workers and of steps.
 SPECIAL: dict[str, tuple[list[str], int, int]] = {
-    "authors-halfcheetah-1": (["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"], 1, 15_000),
-    "authors-halfcheetah-3": (["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"], 3, 15_000),
-    "authors-hopper-1": (["--env-name", "Hopper-v4", "--algo", "acktr", "--preset", "authors"], 1, 15_000),
-    "authors-hopper-3": (["--env-name", "Hopper-v4", "--algo", "acktr", "--preset", "authors"], 3, 15_000),
+    "authors-halfcheetah-1": (
+        ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"],
+        1,
+        15_000,
+    ),
+    "authors-halfcheetah-3": (
+        ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"],
+        3,
+        15_000,
+    ),
+    "authors-hopper-1": (
+        ["--env-name", "Hopper-v4", "--algo", "acktr", "--preset", "authors"],
+        1,
+        15_000,
+    ),
+    "authors-hopper-3": (
+        ["--env-name", "Hopper-v4", "--algo", "acktr", "--preset", "authors"],
+        3,
+        15_000,
+    ),
     "a2c-pong-classic": (
-        ["--env-name", "PongDeterministic-v4", "--algo", "a2c", "--preset", "classic", "--distributed-step-size", "5", "10"],
+        [
+            "--env-name",
+            "PongDeterministic-v4",
+            "--algo",
+            "a2c",
+            "--preset",
+            "classic",
+            "--distributed-step-size",
+            "5",
+            "10",
+        ],
         3,
         1_500,
     ),
-    "a2c-pong-stack42": (["--env-name", "PongDeterministic-v4", "--algo", "a2c", "--obs-mode", "stack42"], 1, 3_000),
+    "a2c-pong-stack42": (
+        ["--env-name", "PongDeterministic-v4", "--algo", "a2c", "--obs-mode", "stack42"],
+        1,
+        3_000,
+    ),
     "a2c-breakout-bfloat16": (
         ["--env-name", "BreakoutNoFrameskip-v4", "--algo", "a2c", "--precision", "bfloat16"],
         1,
         1_600,
     ),
-    "a2c-pong-impala": (["--env-name", "PongDeterministic-v4", "--algo", "a2c", "--network", "impala"], 1, 1_600),
+    "a2c-pong-impala": (
+        ["--env-name", "PongDeterministic-v4", "--algo", "a2c", "--network", "impala"],
+        1,
+        1_600,
+    ),
     "a2c-hopper-lstm": (
-        ["--env-name", "Hopper-v4", "--algo", "a2c", "--recurrent", "lstm", "--num-shared-layers", "1"],
+        [
+            "--env-name",
+            "Hopper-v4",
+            "--algo",
+            "a2c",
+            "--recurrent",
+            "lstm",
+            "--num-shared-layers",
+            "1",
+        ],
         3,
         20_000,
     ),
     "ppo-cartpole-limits": (
-        ["--env-name", "CartPole-v1", "--algo", "ppo", "--use-clipped-value-loss", "--target-kl", "0.01"],
+        [
+            "--env-name",
+            "CartPole-v1",
+            "--algo",
+            "ppo",
+            "--use-clipped-value-loss",
+            "--target-kl",
+            "0.01",
+        ],
         3,
         4_000,
     ),
     "ppo-hopper-whole-episodes": (
-        ["--env-name", "Hopper-v4", "--algo", "ppo", "--whole-episodes", "--envs-per-process", "1", "--num-steps", "64"],
+        [
+            "--env-name",
+            "Hopper-v4",
+            "--algo",
+            "ppo",
+            "--whole-episodes",
+            "--envs-per-process",
+            "1",
+            "--num-steps",
+            "64",
+        ],
         3,
         6_000,
     ),
-    "acktr-cartpole-eigh": (["--env-name", "CartPole-v1", "--algo", "acktr", "--kfac-inverse", "eigh"], 3, 20_000),
+    "acktr-cartpole-eigh": (
+        ["--env-name", "CartPole-v1", "--algo", "acktr", "--kfac-inverse", "eigh"],
+        3,
+        20_000,
+    ),
 }
-QUIET = ["--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1", "--save-dir", "", "--no-tensorboard"]
+QUIET = [
+    "--eval-interval",
+    "0",
+    "--video-interval",
+    "0",
+    "--eval-episodes",
+    "1",
+    "--save-dir",
+    "",
+    "--no-tensorboard",
+]
 SHORT = ["--max-episode-length", "100"]  # so that time limits cut episodes within a case
 
 
@@ -84,7 +183,11 @@ def cases() -> dict[str, tuple[list[str], int, int]]:
     for algo, steps in STEPS.items():
         for environment, flags in ENVIRONMENTS.items():
             for workers in (1,) if algo == "a3c" else (1, 3):
-                found[f"{algo}-{environment}-{workers}"] = ([*flags, "--algo", algo], workers, steps[environment])
+                found[f"{algo}-{environment}-{workers}"] = (
+                    [*flags, "--algo", algo],
+                    workers,
+                    steps[environment],
+                )
     return found | SPECIAL
 
 
@@ -106,7 +209,14 @@ def train(name: str, place: Path, *, program: Path, halves: Path | None) -> None
             main_py(program, *flags, *more, *QUIET, *SHORT, folder=place)
         return
     if halves is None:
-        more = ["--num-processes", str(workers), "--num-env-steps", str(steps // 2), "--run-dir", str(half)]
+        more = [
+            "--num-processes",
+            str(workers),
+            "--num-env-steps",
+            str(steps // 2),
+            "--run-dir",
+            str(half),
+        ]
         main_py(program, *flags, *more, *QUIET, *SHORT, folder=place)
         halves = place
     shutil.copytree(halves / half.name, run)
@@ -138,13 +248,21 @@ def record(options: argparse.Namespace) -> None:
         shutil.rmtree(place / name, ignore_errors=True)
         train(name, place, program=Path(options.program).absolute(), halves=halves)
         if (place / name).exists():
-            print(f"{name:32}", *(digest(tensor) for tensor in learned(place / name).values()), flush=True)
+            print(
+                f"{name:32}",
+                *(digest(tensor) for tensor in learned(place / name).values()),
+                flush=True,
+            )
 
 
 def compare(options: argparse.Namespace) -> int:
     """Print a row a case; 1 where anything differs."""
     before, after, different = Path(options.before), Path(options.after), 0
-    print("| case | " + " | ".join(("parameters", "optimizer", "normaliser", "returns", "steps")) + " |")
+    print(
+        "| case | "
+        + " | ".join(("parameters", "optimizer", "normaliser", "returns", "steps"))
+        + " |"
+    )
     print("|---|---|---|---|---|---|")
     for name in cases():
         if not (before / name).exists() or not (after / name).exists():
@@ -169,11 +287,15 @@ def _cell(one: Tensor, other: Tensor) -> str:
 
 def main() -> int:
     """Record or compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     recorder = commands.add_parser("record", help="train all cases")
     recorder.add_argument("folder", help="where the runs go")
-    recorder.add_argument("--program", default=str(ROOT), help="checkout whose main.py trains (default: this one)")
+    recorder.add_argument(
+        "--program", default=str(ROOT), help="checkout whose main.py trains (default: this one)"
+    )
     recorder.add_argument("--go-on-from", help="a recording whose stopped halves are resumed")
     recorder.add_argument("--case", action="append", help="only this one, repeatable")
     recorder.set_defaults(call=record)

@@ -30,13 +30,20 @@ class Actor:
         whole_episodes: bool = False,
     ) -> None:
         """With `whole_episodes` a segment ends with all its episodes, after T steps at least and 2 T at most."""
-        self._model, self._environments, self._generator, self._row = model, environments, generator, row
+        self._model, self._environments, self._generator, self._row = (
+            model,
+            environments,
+            generator,
+            row,
+        )
         self._num_steps = num_steps
         T, B = (2 if whole_episodes else 1) * num_steps, len(environments.rewards)
         observations = torch.from_numpy(environments.observations)
         # One segment's memory, written anew for every segment.
         self._segment = Segment(
-            observations=empty((T * B, *observations.shape[1:]), observations.dtype).unflatten(0, (T, B)),  # type: ignore[no-untyped-call]
+            observations=empty((T * B, *observations.shape[1:]), observations.dtype).unflatten(
+                0, (T, B)
+            ),  # type: ignore[no-untyped-call]
             starts=torch.empty(T, B, dtype=torch.bool),
             state=model.initial_state(B),
             actions=torch.empty(T, B, *model.head.action_shape, dtype=model.head.action_dtype),
@@ -48,7 +55,9 @@ class Actor:
             next_values=torch.empty(T, B),
             recording=Recording(T, B, model.precision),
         )
-        self._bootstrap = Recording(1, B, model.precision)  # for the values after the last step, in memory of their own
+        self._bootstrap = Recording(
+            1, B, model.precision
+        )  # for the values after the last step, in memory of their own
         self._next_observations = observations
         self._state = model.initial_state(B)
         self._starts = np.ones(B, np.bool_)
@@ -60,23 +69,44 @@ class Actor:
         segment, model, environments = self._segment, self._model, self._environments
         T, B = segment.rewards.shape
         assert segment.recording is not None
-        observations, starts, rewards = segment.observations.numpy(), segment.starts.numpy(), segment.rewards.numpy()
-        terminated, truncated, actions = segment.terminated.numpy(), segment.truncated.numpy(), segment.actions.numpy()
-        noise, inputs = model.head.noise((T, B), self._generator).unbind(), segment.observations.unbind()
+        observations, starts, rewards = (
+            segment.observations.numpy(),
+            segment.starts.numpy(),
+            segment.rewards.numpy(),
+        )
+        terminated, truncated, actions = (
+            segment.terminated.numpy(),
+            segment.truncated.numpy(),
+            segment.actions.numpy(),
+        )
+        noise, inputs = (
+            model.head.noise((T, B), self._generator).unbind(),
+            segment.observations.unbind(),
+        )
         final_values: list[tuple[int, int, Tensor]] = []
         segment.state.copy_(self._state)
         for t in range(T):
             observations[t], starts[t] = environments.observations, self._starts
             self._clear_state_at_starts()
-            policy, _, state = segment.recording.step(t, functools.partial(model.step, inputs[t], self._state))
+            policy, _, state = segment.recording.step(
+                t, functools.partial(model.step, inputs[t], self._state)
+            )
             self._state.copy_(state)
             chosen = model.head.sample(policy, noise[t])
             actions[t] = chosen.numpy()
-            final_observations, finished = environments.step(model.head.to_environment(chosen).numpy())
-            rewards[t], terminated[t], truncated[t] = environments.rewards, environments.terminated, environments.truncated
+            final_observations, finished = environments.step(
+                model.head.to_environment(chosen).numpy()
+            )
+            rewards[t], terminated[t], truncated[t] = (
+                environments.rewards,
+                environments.terminated,
+                environments.truncated,
+            )
             self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():
-                _, value, _ = model.step(torch.from_numpy(observation[None]), self._state[b : b + 1])
+                _, value, _ = model.step(
+                    torch.from_numpy(observation[None]), self._state[b : b + 1]
+                )
                 final_values.append((t, b, value))
             self._tell(finished)
             if self._num_steps <= t + 1 < T and self._starts.all():
@@ -88,7 +118,9 @@ class Actor:
         segment.log_probs.copy_(model.head.log_prob_and_entropy(policies, segment.actions)[0])
         segment.values.copy_(values)
         segment.next_values[:-1] = segment.values[1:]
-        segment.next_values[-1] = self._bootstrap.step(0, functools.partial(model.step, self._next_observations, self._state))[1]
+        segment.next_values[-1] = self._bootstrap.step(
+            0, functools.partial(model.step, self._next_observations, self._state)
+        )[1]
         for t, b, value in final_values:
             segment.next_values[t, b] = value
         self._row.add("steps", T * B)

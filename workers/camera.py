@@ -23,7 +23,10 @@ class Camera:
         """The environment for evaluation, made at the first call. EnvironmentProblem."""
         if pictures not in self._environments:
             self._environments[pictures] = make(
-                self._resolved, training=False, max_episode_length=self._max_episode_length, render=pictures
+                self._resolved,
+                training=False,
+                max_episode_length=self._max_episode_length,
+                render=pictures,
             )
         return self._environments[pictures]
 
@@ -45,7 +48,10 @@ class Camera:
             cv2.namedWindow(self._resolved.requested, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
             self._window_is_open = True
         scale = 2 * _enlargement(frame)
-        picture = cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(
+            cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
+            cv2.COLOR_RGB2BGR,
+        )
         cv2.imshow(self._resolved.requested, picture)
         cv2.waitKey(max(1, round(1000 / self.frames_per_second)))
 

@@ -108,7 +108,8 @@ class Evaluator:
         self._warning: str | None = None
         length = config.max_episode_length
         self._environments = [
-            make(task.environment, training=False, max_episode_length=length) for _ in range(config.eval_episodes)
+            make(task.environment, training=False, max_episode_length=length)
+            for _ in range(config.eval_episodes)
         ]
         self._board = Board(task.folder.tensorboard, Guard(self._warn))
         self._camera = Camera(task.environment, max_episode_length=length)
@@ -149,7 +150,9 @@ class Evaluator:
             return None
         if film is not None and self._config.tensorboard:
             self._show(thumbnails, state["steps"])
-        return self._file(state, episodes, seconds=seconds, video=None if film is None else film.path)
+        return self._file(
+            state, episodes, seconds=seconds, video=None if film is None else film.path
+        )
 
     def _beat(self) -> bool:
         """Says that it lives, and hears whether the run has sent word."""
@@ -169,16 +172,21 @@ class Evaluator:
         self._board.video("video/eval", thumbnails.items, steps, fps)
         self._board.flush()
 
-    def _file(self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None) -> Evaluation:
+    def _file(
+        self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None
+    ) -> Evaluation:
         steps, mean = state["steps"], sum(episodes.returns) / len(episodes.returns)
         self._episodes_done += len(episodes.returns)
         is_best = mean > self._best_mean and self._attempt(
-            "keep the best policy", lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean})
+            "keep the best policy",
+            lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean}),
         )
         if is_best:
             self._best_mean = mean
         if video is not None:
-            self._next_video = self._episodes_done - self._episodes_done % self._config.video_interval
+            self._next_video = (
+                self._episodes_done - self._episodes_done % self._config.video_interval
+            )
             self._next_video += self._config.video_interval
         return Evaluation(
             steps=steps,
@@ -205,7 +213,9 @@ class Evaluator:
         try:
             self._camera.environment(pictures=True).reset(seed=EVALUATION_SEED)
             return self._camera.film(self._task.folder.videos / f"eval_{steps:012d}.mp4")
-        except Exception as problem:  # OpenGL fails in many ways, and a run must not end for want of pictures
+        except (
+            Exception
+        ) as problem:  # OpenGL fails in many ways, and a run must not end for want of pictures
             self._next_video = NEVER
             self._warning = f"no video: the environment can't be rendered here ({problem})"
             return None

@@ -31,7 +31,11 @@ class SharedMemory:
 
     def copy(self) -> dict[str, Tensor]:
         """What a run goes on from, as tensors: parameters, statistics, normaliser, returns and counters, a row a worker."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in PASSING}
+        tensors = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in PASSING
+        }
         copies = {name: shared.tensor.clone() for name, shared in tensors.items()}
         return copies | {"counters": torch.from_numpy(self.progress.counters.copy())}
 
@@ -41,7 +45,9 @@ class Report:
     """What a worker sends between two segments, all workers at the same moment."""
 
     steps: int  # of all workers, until then
-    own: bytes | None  # what `pack` made of the worker's own state; None if an environment can't be saved
+    own: (
+        bytes | None
+    )  # what `pack` made of the worker's own state; None if an environment can't be saved
     shared: bytes | None  # worker 0 adds what all share
     problem: str = ""  # why an environment can't be saved
 

@@ -32,7 +32,9 @@ def export_policy(model: ActorCritic, observation: Tensor, path: Path) -> None:
     free = torch.export.Dim("batch", min=1)
     shapes = ({0: free}, {0: free})
     if path.suffix not in (".pt2", ".onnx"):
-        raise ExportError(f"{path}: a policy can be exported as .pt2 or .onnx; give the file one of these suffixes.")
+        raise ExportError(
+            f"{path}: a policy can be exported as .pt2 or .onnx; give the file one of these suffixes."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about itself
         program = torch.export.export(PolicyStep(model).eval(), arguments, dynamic_shapes=shapes)
@@ -47,7 +49,9 @@ def _export_onnx(program: "torch.export.ExportedProgram", path: Path) -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ExportError("ONNX needs two more packages: pip install onnx onnxscript, or export to .pt2.") from error
+        raise ExportError(
+            "ONNX needs two more packages: pip install onnx onnxscript, or export to .pt2."
+        ) from error
     result = torch.onnx.export(
         program,
         input_names=["observations", "state"],

@@ -36,7 +36,10 @@ def play_episodes(
     `on_frame` gets the pictures of the first environment (rendered as RGB [H, W, 3]); None if `interrupted`.
     """
     generator = torch.Generator().manual_seed(seeds[0])
-    observations = [environment.reset(seed=seed)[0] for environment, seed in zip(environments, seeds, strict=True)]
+    observations = [
+        environment.reset(seed=seed)[0]
+        for environment, seed in zip(environments, seeds, strict=True)
+    ]
     state = model.initial_state(len(environments))
     results: dict[int, tuple[float, int]] = {}
     active = list(range(len(environments)))
@@ -50,7 +53,9 @@ def play_episodes(
         state[active] = next_state
         noise = model.head.noise(tuple(policy.shape[:-1]), generator) if sampled else None
         actions = model.head.mode(policy) if noise is None else model.head.sample(policy, noise)
-        for i, action in zip(tuple(active), model.head.to_environment(actions).numpy(), strict=True):
+        for i, action in zip(
+            tuple(active), model.head.to_environment(actions).numpy(), strict=True
+        ):
             observations[i], _, terminated, truncated, info = environments[i].step(action)
             if terminated or truncated:
                 results[i] = info["episode"]["r"], info["episode"]["l"]

@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from typing import TextIO
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -41,7 +47,9 @@ def deaf_children() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # it would be started now otherwise, and unblocks signals when it has been
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
+    )
     try:
         yield
     finally:
@@ -57,7 +65,9 @@ def prepare_child(title: str, log: TextIO) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     faulthandler.enable(log)
-    os.dup2(log.fileno(), 2)  # what libraries say on their own belongs in the log, not between the lines on the terminal
+    os.dup2(
+        log.fileno(), 2
+    )  # what libraries say on their own belongs in the log, not between the lines on the terminal
     _die_with_parent()
     try:
         from setproctitle import setproctitle
@@ -87,7 +97,9 @@ def lengthen_time_slice(milliseconds: float = 100.0) -> None:
     number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
     if number is not None:
         size, policy, flags, nice, priority = 48, 0, 0, os.nice(0), 0
-        attributes = struct.pack("IIQiIQQQ", size, policy, flags, nice, priority, int(milliseconds * 1e6), 0, 0)
+        attributes = struct.pack(
+            "IIQiIQQQ", size, policy, flags, nice, priority, int(milliseconds * 1e6), 0, 0
+        )
         ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 

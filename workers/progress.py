@@ -11,13 +11,29 @@ from numpy.typing import NDArray
 from shared_optim.memory import SharedTensor
 
 COUNTERS = (
-    *("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients", "heartbeat"),
+    *(
+        "steps",
+        "contributions",
+        "updates",
+        "episodes",
+        "segments",
+        "dropped_gradients",
+        "heartbeat",
+    ),
     *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
     "failed_inversions",
 )
 CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
 SUMS = (
-    *("policy_loss", "value_loss", "entropy", "return_mean", "return_square_mean", "grad_norm", "learning_rate"),
+    *(
+        "policy_loss",
+        "value_loss",
+        "entropy",
+        "return_mean",
+        "return_square_mean",
+        "grad_norm",
+        "learning_rate",
+    ),
     *("approx_kl", "clip_fraction", "square_error", "pull_seconds", "push_seconds"),
 )
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
@@ -31,13 +47,21 @@ class ProgressTable:
 
     def __init__(self, num_workers: int, *, context: BaseContext) -> None:
         self.num_workers = num_workers
-        self._counters = SharedTensor(num_workers, len(COUNTERS), dtype=torch.int64, context=context)
+        self._counters = SharedTensor(
+            num_workers, len(COUNTERS), dtype=torch.int64, context=context
+        )
         self._sums = SharedTensor(num_workers, len(SUMS), dtype=torch.float64, context=context)
-        self._episodes = SharedTensor(num_workers, EPISODES_KEPT, 3, dtype=torch.float64, context=context)
+        self._episodes = SharedTensor(
+            num_workers, EPISODES_KEPT, 3, dtype=torch.float64, context=context
+        )
         self._control = SharedTensor(len(CONTROL), dtype=torch.int64, context=context)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("counters", "sums", "episodes", "control")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("counters", "sums", "episodes", "control")
+        }
 
     @cached_property
     def counters(self) -> NDArray[np.int64]:
@@ -129,7 +153,11 @@ class WorkerRow:
 
     def __init__(self, table: ProgressTable, worker: int) -> None:
         self._table = table
-        self._counters, self._sums, self._episodes = table.counters[worker], table.sums[worker], table.episodes[worker]
+        self._counters, self._sums, self._episodes = (
+            table.counters[worker],
+            table.sums[worker],
+            table.episodes[worker],
+        )
 
     def beat(self, monotonic_ns: int) -> None:
         """Says that the worker lives."""

@@ -54,7 +54,9 @@ def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, Resolved
     FlatParameters(model).vector.copy_(state["parameters"])
     if spaces.normalised:
         saved = state["normaliser"]
-        normaliser = SharedNormaliser(np.zeros((1, SharedNormaliser.row_size(spaces.num_statistics))))
+        normaliser = SharedNormaliser(
+            np.zeros((1, SharedNormaliser.row_size(spaces.num_statistics)))
+        )
         normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
         set_scaling(model, normaliser)
     return model, config, ResolvedId(**state["environment"])

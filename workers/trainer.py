@@ -47,7 +47,9 @@ class Task:
     worker: int
     stream: tuple[int, ...]  # with the seed and the worker's number, this names its random numbers
     log_path: str
-    program: Program | None = None  # the gradient of the algorithm's loss, where autograd would cost more than the network
+    program: Program | None = (
+        None  # the gradient of the algorithm's loss, where autograd would cost more than the network
+    )
     state: bytes | None = None  # with which an exact resume goes on, see `workers.exact`
 
 
@@ -56,7 +58,9 @@ def run_worker(task: Task, pipe: Connection) -> None:
     with open(task.log_path, "a") as log:
         keep_freed_memory()
         prepare_child(f"a3c worker {task.worker}", log)
-        if task.config.exchange == "hogwild":  # at a barrier a worker that computes on keeps the others waiting
+        if (
+            task.config.exchange == "hogwild"
+        ):  # at a barrier a worker that computes on keeps the others waiting
             lengthen_time_slice()
         try:
             Trainer(task, send=pipe.send).run()
@@ -78,18 +82,33 @@ class Trainer:
 
         self._config, self._worker, self._memory, self._send = config, task.worker, memory, send
         self._progress, self._row = memory.progress, WorkerRow(memory.progress, task.worker)
-        for seed_generator in (torch.manual_seed, np.random.seed, random.seed):  # the latter two for environments that use them
+        for seed_generator in (
+            torch.manual_seed,
+            np.random.seed,
+            random.seed,
+        ):  # the latter two for environments that use them
             seed_generator(torch_seed)
-        self._normaliser = SharedNormaliser(memory.normaliser.tensor.numpy()) if task.spaces.normalised else None
+        self._normaliser = (
+            SharedNormaliser(memory.normaliser.tensor.numpy()) if task.spaces.normalised else None
+        )
         self._reward_scale = RewardScale(
-            SharedNormaliser(memory.returns.tensor.numpy()), row=task.worker, size=config.envs_per_process, gamma=config.gamma
+            SharedNormaliser(memory.returns.tensor.numpy()),
+            row=task.worker,
+            size=config.envs_per_process,
+            gamma=config.gamma,
         )
         self._model = build_model(config, task.spaces)
         self._parameters = FlatParameters(self._model)
         self._algorithm = build_algorithm(config, task.worker)
-        self._desired_kl = config.desired_kl if isinstance(self._algorithm, NaturalActorCritic) else None
+        self._desired_kl = (
+            config.desired_kl if isinstance(self._algorithm, NaturalActorCritic) else None
+        )
         # What this worker's means count among those of all whose steps make one batch.
-        self._weight = 1.0 if memory.barrier is None else num_steps[task.worker] * len(num_steps) / sum(num_steps)
+        self._weight = (
+            1.0
+            if memory.barrier is None
+            else num_steps[task.worker] * len(num_steps) / sum(num_steps)
+        )
         self._traced = None if task.program is None else TracedGradient(task.program, self._model)
         self._exchange = build_exchange(
             config,
@@ -102,7 +121,13 @@ class Trainer:
             inversion_failed=lambda: self._row.add("failed_inversions", 1),
         )
         environments = [
-            make(task.environment, training=True, max_episode_length=config.max_episode_length, seed=seed) for seed in env_seeds
+            make(
+                task.environment,
+                training=True,
+                max_episode_length=config.max_episode_length,
+                seed=seed,
+            )
+            for seed in env_seeds
         ]
         batch = EnvironmentBatch(environments, seeds=env_seeds)
         self._actor = Actor(
@@ -113,7 +138,10 @@ class Trainer:
             row=self._row,
             whole_episodes=config.whole_episodes,
         )
-        self._steps, self._reports_sent = self._progress.total("steps"), self._progress.reports_wanted
+        self._steps, self._reports_sent = (
+            self._progress.total("steps"),
+            self._progress.reports_wanted,
+        )
         self._bad_segments, self._pull_seconds, self._divergence = 0, 0.0, 0.0
         if task.state is None:
             self._observe(torch.from_numpy(batch.observations[None]))
@@ -137,7 +165,9 @@ class Trainer:
                 gradient, statistics, samples = self._differentiate(batch)
                 if batch.weight != 1:
                     gradient.mul_(batch.weight)
-                    statistics.update({name: batch.weight * value for name, value in statistics.items()})
+                    statistics.update(
+                        {name: batch.weight * value for name, value in statistics.items()}
+                    )
                 if self._algorithm.ends(statistics, self._average):
                     break
                 critic_only = batch.groups == (CRITIC,)
@@ -163,12 +193,16 @@ class Trainer:
         """Before each segment: where the run stands, and whether it is over; at a barrier all see the same."""
         exchange, progress = self._exchange, self._progress
         lost, to_report = exchange.lost, progress.reports_wanted > self._reports_sent
-        seen = torch.tensor([progress.total("steps"), progress.stopping, to_report], dtype=torch.float64)
+        seen = torch.tensor(
+            [progress.total("steps"), progress.stopping, to_report], dtype=torch.float64
+        )
         steps, stopping, somebody_to_report = exchange.average(seen).tolist()
         self._steps = int(steps)
         if self._normaliser is not None:
             set_scaling(self._model, self._normaliser)
-        finished = not lost and bool(stopping > 0 or steps >= self._config.num_env_steps)  # a predecessor that went on knew why
+        finished = not lost and bool(
+            stopping > 0 or steps >= self._config.num_env_steps
+        )  # a predecessor that went on knew why
         if not exchange.asynchronous:
             if not lost and (finished or somebody_to_report > 0):
                 self._report()
@@ -186,7 +220,11 @@ class Trainer:
         self._send(Report(steps=self._steps, own=own, shared=shared, problem=problem))
 
     def _state(self) -> dict[str, Any]:
-        return {"actor": self._actor.state(), "reward_scale": self._reward_scale.state(), "random": random_state()}
+        return {
+            "actor": self._actor.state(),
+            "reward_scale": self._reward_scale.state(),
+            "random": random_state(),
+        }
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self._actor.load_state(state["actor"])
@@ -209,7 +247,11 @@ class Trainer:
         samples: Samples = ()
         if isinstance(self._algorithm, NaturalActorCritic) and self._exchange.wants_samples:
             samples = self._algorithm.capture(self._model, batch.steps).samples
-        return gradient, dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)), samples
+        return (
+            gradient,
+            dict(zip(statistics, torch.stack([*statistics.values()]).tolist(), strict=True)),
+            samples,
+        )
 
     def _adapt_step_size(self, batch: Batch, *, moved: bool) -> None:
         assert self._desired_kl is not None and isinstance(self._algorithm, NaturalActorCritic)
@@ -220,16 +262,27 @@ class Trainer:
         if math.isfinite(mean):
             self._divergence = mean
 
-    def _push(self, gradient: Tensor, statistics: dict[str, float], samples: Samples = (), *, critic_only: bool = False) -> bool:
+    def _push(
+        self,
+        gradient: Tensor,
+        statistics: dict[str, float],
+        samples: Samples = (),
+        *,
+        critic_only: bool = False,
+    ) -> bool:
         """Whether what was applied is finite; if not, it was not applied."""
         self._beat()
         asynchronous = self._exchange.asynchronous
         policy_lag = self._progress.total("updates") - self._updates_at_pull if asynchronous else 0
         learning_rate, began = self._learning_rate(critic_only=critic_only), time.perf_counter()
         max_norm = self._config.max_grad_norm
-        if self._weight != 1 and (self._config.loss_reduction == "mean" or self._config.algo == "ppo"):
+        if self._weight != 1 and (
+            self._config.loss_reduction == "mean" or self._config.algo == "ppo"
+        ):
             gradient.mul_(self._weight)
-        norm = self._exchange.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=samples)
+        norm = self._exchange.push(
+            gradient, learning_rate=learning_rate, max_norm=max_norm, samples=samples
+        )
         counts = int(asynchronous or self._worker == 0)
         if norm is None:  # counted by the predecessor
             return True
@@ -249,15 +302,23 @@ class Trainer:
         # Whose own segment is sound waits for those to be replaced who spoil the mean of all.
         sound = self._bad_segments and bool(torch.isfinite(segment.rewards + segment.values).all())
         if self._bad_segments >= (2 if sound else 1) * MAX_BAD_SEGMENTS:
-            raise FloatingPointError(f"gradients of {self._bad_segments} segments in a row were not finite")
+            raise FloatingPointError(
+                f"gradients of {self._bad_segments} segments in a row were not finite"
+            )
 
     def _learning_rate(self, *, critic_only: bool = False) -> float:
         config = self._config
         lr = config.value_lr if critic_only and config.value_lr is not None else config.lr
-        return lr * max(0.0, 1 - self._steps / config.num_env_steps) if config.use_linear_lr_decay else lr
+        return (
+            lr * max(0.0, 1 - self._steps / config.num_env_steps)
+            if config.use_linear_lr_decay
+            else lr
+        )
 
     def _scale_rewards(self, segment: Segment) -> None:
-        self._reward_scale.update(segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy())
+        self._reward_scale.update(
+            segment.rewards.numpy(), ended=(segment.terminated | segment.truncated).numpy()
+        )
         self._exchange.meet()
         self._reward_scale.apply(segment.rewards.numpy())
 

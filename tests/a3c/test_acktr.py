@@ -14,7 +14,9 @@ SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_c
 
 def test_gradients_are_those_of_each_steps_own_likelihood():
     torch.manual_seed(0)
-    model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
+    model = ActorCritic(
+        observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8
+    )
     segment = make_segment(model, 5, 2)
     captured = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.0).capture(model, segment)
     flat = {tuple(row.tolist()): n for n, row in enumerate(segment.observations.flatten(0, 1))}
@@ -24,14 +26,21 @@ def test_gradients_are_those_of_each_steps_own_likelihood():
         n = flat[tuple(row[:-1].tolist())]
         logits = (model.actor.weight @ features[:-1] + model.actor.bias).detach().requires_grad_()
         action = segment.actions.flatten()[n]
-        (expected,) = torch.autograd.grad(torch.distributions.Categorical(logits=logits).log_prob(action), logits)
+        (expected,) = torch.autograd.grad(
+            torch.distributions.Categorical(logits=logits).log_prob(action), logits
+        )
         torch.testing.assert_close(g, expected)
 
 
 def test_values_are_sampled_with_deviation_one():
     torch.manual_seed(0)
-    model = ActorCritic(observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8)
-    algorithm, segment = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.25), make_segment(model, 100, 40)
+    model = ActorCritic(
+        observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8
+    )
+    algorithm, segment = (
+        NaturalActorCritic(**SETTINGS, value_fisher_coef=0.25),
+        make_segment(model, 100, 40),
+    )
     _, g = algorithm.capture(model, segment).samples[-1]
     assert g.shape == (4000, 1)
     torch.testing.assert_close(float(g.std()), 0.5, atol=0.03, rtol=0)
@@ -41,7 +50,9 @@ def test_values_are_sampled_with_deviation_one():
 @pytest.mark.parametrize(("recurrent", "expected"), [("none", 7), ("lstm", 2 * 5)])
 def test_some_steps_stand_for_all_in_whole_sequences_where_a_state_is_carried(recurrent, expected):
     torch.manual_seed(0)
-    model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
+    model = ActorCritic(
+        observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8
+    )
     segment = make_segment(model, 5, 6)
     captured = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).capture(model, segment)
     assert {len(a) for a, _ in captured.samples} == {expected}
@@ -76,9 +87,14 @@ def test_the_loss_is_the_advantage_actor_critics():
 def test_the_critic_moves_as_often_as_asked_before_the_policy():
     model = make_model()
     segment = make_segment(model, 9, 2)
-    batches = [*NaturalActorCritic(**SETTINGS, turns=3 * ((CRITIC,),) + ((POLICY,),)).batches(segment)]
+    batches = [
+        *NaturalActorCritic(**SETTINGS, turns=3 * ((CRITIC,),) + ((POLICY,),)).batches(segment)
+    ]
     assert [batch.groups for batch in batches] == 3 * [(CRITIC,)] + [(POLICY,)]
-    assert all(torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8)) for batch in batches)
+    assert all(
+        torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8))
+        for batch in batches
+    )
 
 
 def test_the_divergence_is_that_of_the_policy_that_acted_from_the_present_one():
@@ -88,10 +104,16 @@ def test_the_divergence_is_that_of_the_policy_that_acted_from_the_present_one():
     segment = make_segment(model, 200, 40)
     algorithm = NaturalActorCritic(**SETTINGS)
     assert float(algorithm.divergence(model, segment)) == pytest.approx(0.0, abs=1e-6)
-    before = torch.distributions.Normal(model.unroll(segment)[0].detach(), head.log_std.detach().exp().clone())
+    before = torch.distributions.Normal(
+        model.unroll(segment)[0].detach(), head.log_std.detach().exp().clone()
+    )
     with torch.no_grad():
         model.actor.weight.add_(0.02 * torch.randn_like(model.actor.weight))
         head.log_std.sub_(0.1)
-    after = torch.distributions.Normal(model.unroll(segment)[0].detach(), head.log_std.detach().exp())
+    after = torch.distributions.Normal(
+        model.unroll(segment)[0].detach(), head.log_std.detach().exp()
+    )
     expected = torch.distributions.kl_divergence(before, after).sum(-1).mean()
-    torch.testing.assert_close(algorithm.divergence(model, segment), expected.unsqueeze(0), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        algorithm.divergence(model, segment), expected.unsqueeze(0), rtol=0.05, atol=0
+    )

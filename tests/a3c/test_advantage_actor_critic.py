@@ -20,7 +20,9 @@ def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     state = model.initial_state(B)
     with torch.no_grad():
         policy, values = unrolled(model, observations, state, starts)
-        actions = model.head.sample(policy, model.head.noise((T, B), torch.Generator().manual_seed(1)))
+        actions = model.head.sample(
+            policy, model.head.noise((T, B), torch.Generator().manual_seed(1))
+        )
         log_probs, _ = model.head.log_prob_and_entropy(policy, actions)
     terminated = torch.rand(T, B) < 0.2
     truncated = ~terminated & (torch.rand(T, B) < 0.2)
@@ -40,22 +42,31 @@ def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
     )
 
 
-def losses(algorithm: Algorithm, model: ActorCritic, segment: Segment) -> list[tuple[Tensor, Statistics]]:
+def losses(
+    algorithm: Algorithm, model: ActorCritic, segment: Segment
+) -> list[tuple[Tensor, Statistics]]:
     return [algorithm.loss(model, batch) for batch in algorithm.batches(segment)]
 
 
 def make_model(head: Head | None = None) -> ActorCritic:
     torch.manual_seed(0)
-    return ActorCritic(observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8)
+    return ActorCritic(
+        observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8
+    )
 
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_the_critic_may_learn_returns_of_another_lambda(normalize):
-    segment, common = make_segment(make_model(), 9, 2), {"gamma": 0.9, "entropy_coef": 0.0, "value_loss_coef": 1.0}
+    segment, common = (
+        make_segment(make_model(), 9, 2),
+        {"gamma": 0.9, "entropy_coef": 0.0, "value_loss_coef": 1.0},
+    )
 
     def worth(gae_lambda: float, value_gae_lambda: float | None = None) -> tuple[Tensor, Tensor]:
         lambdas = {"gae_lambda": gae_lambda, "value_gae_lambda": value_gae_lambda}
-        return AdvantageActorCritic(**common, **lambdas, normalize_advantages=normalize).targets(segment)
+        return AdvantageActorCritic(**common, **lambdas, normalize_advantages=normalize).targets(
+            segment
+        )
 
     advantages, returns = worth(0.5, 1.0)
     torch.testing.assert_close(advantages, worth(0.5)[0])
@@ -68,7 +79,11 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
     model, (T, B) = make_model(), (9, 2)
     segment = make_segment(model, T, B)
     algorithm = AdvantageActorCritic(
-        gamma=0.9, gae_lambda=1.0, entropy_coef=0.02, value_loss_coef=0.3, loss_reduction=loss_reduction
+        gamma=0.9,
+        gae_lambda=1.0,
+        entropy_coef=0.02,
+        value_loss_coef=0.3,
+        loss_reduction=loss_reduction,
     )
     ((loss, statistics),) = losses(algorithm, model, segment)
     policy, values = model.unroll(segment)
@@ -101,10 +116,18 @@ def test_entropy_can_be_weighed_by_the_advantages():
     segment = make_segment(model, 9, 2)
     settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3}
     names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.7)
+    advantages = generalized_advantages(
+        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.7
+    )
     scale = float(advantages.pow(2).mean() ** 0.5)
-    ((scaled, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage"), model, segment)
-    ((constant, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.02 * scale), model, segment)
+    ((scaled, _),) = losses(
+        AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage"),
+        model,
+        segment,
+    )
+    ((constant, _),) = losses(
+        AdvantageActorCritic(**settings, entropy_coef=0.02 * scale), model, segment
+    )
     ((without, _),) = losses(AdvantageActorCritic(**settings, entropy_coef=0.0), model, segment)
     torch.testing.assert_close(scaled, constant)
     assert abs(float((scaled - without).detach())) > 1e-4
@@ -112,10 +135,17 @@ def test_entropy_can_be_weighed_by_the_advantages():
 
 @pytest.mark.parametrize(
     "algorithm",
-    [AdvantageActorCritic, functools.partial(ProximalPolicyOptimization, clip_param=0.1, num_epochs=1, num_mini_batch=1)],
+    [
+        AdvantageActorCritic,
+        functools.partial(
+            ProximalPolicyOptimization, clip_param=0.1, num_epochs=1, num_mini_batch=1
+        ),
+    ],
 )
 def test_means_beyond_the_bounds_cost(algorithm):
-    model = make_model(DiagonalGaussian(3, initial_log_std=0.0, state_dependent_std=False, bounds="clip"))
+    model = make_model(
+        DiagonalGaussian(3, initial_log_std=0.0, state_dependent_std=False, bounds="clip")
+    )
     with torch.no_grad():
         model.actor.bias.copy_(torch.tensor([2.0, -1.5, 0.0]))
     segment = make_segment(model, 9, 2)
@@ -124,5 +154,7 @@ def test_means_beyond_the_bounds_cost(algorithm):
     ((without, _),) = losses(algorithm(**settings), model, segment)
     policy, _ = model.unroll(segment)
     squares = [max(abs(mean) - 1, 0) ** 2 for mean in policy.flatten().tolist()]
-    torch.testing.assert_close(float((with_bounds - without).detach()), 0.4 * sum(squares) / 18, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        float((with_bounds - without).detach()), 0.4 * sum(squares) / 18, rtol=1e-4, atol=1e-6
+    )
     assert sum(squares) > 1

@@ -15,9 +15,16 @@ def squared_error_of_the_first_input(outputs, segment):
 
 def make_model(side: str, depth: int) -> ActorCritic:
     torch.manual_seed(0)
-    head = AuxiliaryHead(name="first input", side=side, depth=depth, size=1, loss=squared_error_of_the_first_input)
+    head = AuxiliaryHead(
+        name="first input", side=side, depth=depth, size=1, loss=squared_error_of_the_first_input
+    )
     return ActorCritic(
-        observation_shape=(4,), head=Categorical(3), num_layers=3, num_shared_layers=1, hidden_size=16, auxiliary_heads=[head]
+        observation_shape=(4,),
+        head=Categorical(3),
+        num_layers=3,
+        num_shared_layers=1,
+        hidden_size=16,
+        auxiliary_heads=[head],
     )
 
 
@@ -34,18 +41,30 @@ def make_model(side: str, depth: int) -> ActorCritic:
 def test_a_head_shapes_the_layers_below_it_and_no_others(side, depth, reached):
     model = make_model(side, depth)
     observations, never = torch.randn(5, 2, 4), torch.zeros(5, 2, dtype=torch.bool)
-    *_, recording = play(model, observations, torch.zeros(2, 0), never)  # what acting recorded takes gradients all the same
+    *_, recording = play(
+        model, observations, torch.zeros(2, 0), never
+    )  # what acting recorded takes gradients all the same
     segment = segment_of(observations, torch.zeros(2, 0), never, recording=recording)
     model.unroll(segment)
     names = [name for name, _ in model.named_parameters()]
-    gradients = torch.autograd.grad(model.auxiliary_loss(segment), [*model.parameters()], materialize_grads=True)
-    moved = {name.removesuffix(".weight") for name, gradient in zip(names, gradients, strict=True) if gradient.any()}
-    assert {name for name in moved if not name.endswith("bias")} == reached | {"auxiliary.first input"}
+    gradients = torch.autograd.grad(
+        model.auxiliary_loss(segment), [*model.parameters()], materialize_grads=True
+    )
+    moved = {
+        name.removesuffix(".weight")
+        for name, gradient in zip(names, gradients, strict=True)
+        if gradient.any()
+    }
+    assert {name for name in moved if not name.endswith("bias")} == reached | {
+        "auxiliary.first input"
+    }
 
 
 def test_its_loss_falls_while_the_algorithm_learns():
     model = make_model("shared", -1)
-    algorithm = AdvantageActorCritic(gamma=0.9, gae_lambda=1.0, entropy_coef=0.01, value_loss_coef=0.5, auxiliary_loss_coef=1.0)
+    algorithm = AdvantageActorCritic(
+        gamma=0.9, gae_lambda=1.0, entropy_coef=0.01, value_loss_coef=0.5, auxiliary_loss_coef=1.0
+    )
     optimizer, seen = torch.optim.Adam(model.parameters(), lr=1e-2), []
     for _ in range(150):
         segment = make_segment(model, 10, 4)

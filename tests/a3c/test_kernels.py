@@ -2,15 +2,32 @@ import pytest
 import torch
 from torch import nn
 
-from a3c.kernels import ACTIVATIONS, Scaling, convolution_into, empty, linear_into, output_shape, scale_into
+from a3c.kernels import (
+    ACTIVATIONS,
+    Scaling,
+    convolution_into,
+    empty,
+    linear_into,
+    output_shape,
+    scale_into,
+)
 
-CONVOLUTIONS = [(1, 3, 2, 1, 42), (32, 3, 2, 1, 21), (4, 8, 4, 0, 84), (3, 5, 1, 2, 9)]  # channels, kernel, stride, padding, size
+CONVOLUTIONS = [
+    (1, 3, 2, 1, 42),
+    (32, 3, 2, 1, 21),
+    (4, 8, 4, 0, 84),
+    (3, 5, 1, 2, 9),
+]  # channels, kernel, stride, padding, size
 
 
 @pytest.mark.parametrize("B", [1, 3])
 @pytest.mark.parametrize(("channels", "kernel", "stride", "padding", "size"), CONVOLUTIONS)
-def test_a_convolutions_call_follows_its_input_and_its_parameters(B, channels, kernel, stride, padding, size):
-    layer = nn.Conv2d(channels, 7, kernel, stride=stride, padding=padding).to(memory_format=torch.channels_last)
+def test_a_convolutions_call_follows_its_input_and_its_parameters(
+    B, channels, kernel, stride, padding, size
+):
+    layer = nn.Conv2d(channels, 7, kernel, stride=stride, padding=padding).to(
+        memory_format=torch.channels_last
+    )
     x, relu, scratch = empty((B, channels, size, size)), ACTIVATIONS["relu"], []
     out = empty(output_shape(layer, x))
     calls = [convolution_into(x, layer, relu, out, scratch) for _ in range(2)]

@@ -29,9 +29,13 @@ def test_loss_equals_the_clipped_objective_step_by_step():
     model, (T, B) = make_model(), (9, 2)
     segment = make_segment(model, T, B)
     move(model)
-    ((loss, _),) = losses(ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1), model, segment)
+    ((loss, _),) = losses(
+        ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1), model, segment
+    )
     names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
+    advantages = generalized_advantages(
+        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
+    )
     normalised = (advantages - advantages.mean()) / advantages.std(correction=0)
     policy, values = model.unroll(segment)
     expected, num_clipped = torch.zeros(()), 0
@@ -52,14 +56,20 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
     model = make_model()
     segment = make_segment(model, 9, 2)
     settings = SETTINGS | {"entropy_coef": 0.0, "value_loss_coef": 0.0}
-    ((loss, _),) = losses(ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment)
+    ((loss, _),) = losses(
+        ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment
+    )
     names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8)
+    advantages = generalized_advantages(
+        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
+    )
     advantages = (advantages - advantages.mean()) / advantages.std(correction=0)
     log_probs, _ = model.head.log_prob_and_entropy(model.unroll(segment)[0], segment.actions)
     plain = -(log_probs * advantages).mean()
     parameters = [*model.parameters()]
-    mine, reference = (torch.autograd.grad(x, parameters, materialize_grads=True) for x in (loss, plain))
+    mine, reference = (
+        torch.autograd.grad(x, parameters, materialize_grads=True) for x in (loss, plain)
+    )
     for a, b in zip(mine, reference, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
@@ -67,7 +77,9 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
 def test_advantages_stay_as_they_are_unless_normalised():
     model = make_model()
     segment = make_segment(model, 9, 2)
-    algorithm = ProximalPolicyOptimization(**SETTINGS | {"normalize_advantages": False}, num_epochs=1, num_mini_batch=1)
+    algorithm = ProximalPolicyOptimization(
+        **SETTINGS | {"normalize_advantages": False}, num_epochs=1, num_mini_batch=1
+    )
     (batch,) = algorithm.batches(segment)
     assert torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8))
 
@@ -76,7 +88,9 @@ def test_advantages_stay_as_they_are_unless_normalised():
 def test_every_pass_sees_everything_once_and_the_parameters_as_they_are_then(recurrent):
     """Steps are dealt singly; where the network carries a state, environments are."""
     torch.manual_seed(0)
-    model = ActorCritic(observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8)
+    model = ActorCritic(
+        observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8
+    )
     segment = make_segment(model, 5, 6)
     seen, unroll = [], model.unroll
 
@@ -91,9 +105,14 @@ def test_every_pass_sees_everything_once_and_the_parameters_as_they_are_then(rec
         with torch.no_grad():
             model.critic.bias.add_(1.0)
     assert [bias for _, bias in seen] == [0, 1, 2, 3, 4, 5]
-    everything = segment.observations[:1, :, 0] if recurrent == "lstm" else segment.observations[..., 0]
+    everything = (
+        segment.observations[:1, :, 0] if recurrent == "lstm" else segment.observations[..., 0]
+    )
     everything = sorted(everything.flatten().tolist())
-    assert [sorted(value for part, _ in seen[i : i + 3] for value in part) for i in (0, 3)] == [everything, everything]
+    assert [sorted(value for part, _ in seen[i : i + 3] for value in part) for i in (0, 3)] == [
+        everything,
+        everything,
+    ]
 
 
 def test_values_clipped_earn_nothing_beyond_the_clip():
@@ -101,10 +120,15 @@ def test_values_clipped_earn_nothing_beyond_the_clip():
     segment = make_segment(model, 9, 2)
     move(model)
     settings = SETTINGS | {"value_loss_coef": 1.0, "entropy_coef": 0.0, "clip_values": True}
-    ((_, told),) = losses(ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment)
+    ((_, told),) = losses(
+        ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment
+    )
     names = ("rewards", "values", "next_values", "terminated", "truncated")
     returns = (
-        generalized_advantages(**{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8) + segment.values
+        generalized_advantages(
+            **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
+        )
+        + segment.values
     )
     _, values = model.unroll(segment)
     near = torch.maximum(torch.minimum(values, segment.values + 0.1), segment.values - 0.1)
@@ -120,21 +144,35 @@ def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences
     settings = SETTINGS | {"normalize_advantages": False}
 
     def batches(worker: int) -> list[Batch]:
-        algorithm = ProximalPolicyOptimization(**settings, num_epochs=2, num_mini_batch=minibatches, worker=worker, num_workers=W)
+        algorithm = ProximalPolicyOptimization(
+            **settings, num_epochs=2, num_mini_batch=minibatches, worker=worker, num_workers=W
+        )
         common = iter((0.3, 0.7))  # what all draw in each pass
-        return list(algorithm.batches(segment.of(torch.tensor([worker])), lambda _: torch.tensor(next(common))))
+        return list(
+            algorithm.batches(
+                segment.of(torch.tensor([worker])), lambda _: torch.tensor(next(common))
+            )
+        )
 
     def gradient(batch: Batch) -> torch.Tensor:
         loss, _ = alone.loss(model, batch)
-        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, [*model.parameters()])])
+        return torch.cat(
+            [part.flatten() for part in torch.autograd.grad(loss, [*model.parameters()])]
+        )
 
     alone = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1)
     (whole,) = alone.batches(segment)
     seen = []
     for parts in zip(*(batches(worker) for worker in range(W)), strict=True):
         own = torch.tensor([worker for worker, part in enumerate(parts) if part.weight])
-        assert [part.steps.rewards.shape[1] for part in parts] == [int(worker in own) for worker in range(W)]
-        together = Batch(steps=segment.of(own), advantages=whole.advantages[:, own], returns=whole.returns[:, own])
+        assert [part.steps.rewards.shape[1] for part in parts] == [
+            int(worker in own) for worker in range(W)
+        ]
+        together = Batch(
+            steps=segment.of(own),
+            advantages=whole.advantages[:, own],
+            returns=whole.returns[:, own],
+        )
         mean = sum(part.weight * gradient(part) for part in parts if part.weight) / W
         torch.testing.assert_close(mean, gradient(together))
         seen.append(own.tolist())
@@ -144,7 +182,9 @@ def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences
 
 @pytest.mark.parametrize(("others", "ends"), [(0.05, False), (0.15, True)])
 def test_passes_end_where_the_policy_has_moved_far_by_everybodys_measure(others, ends):
-    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1, target_kl=0.1)
+    algorithm = ProximalPolicyOptimization(
+        **SETTINGS, num_epochs=1, num_mini_batch=1, target_kl=0.1
+    )
     assert algorithm.ends({"approx_kl": 0.12}, lambda values: (values + others) / 2) is ends
 
 

@@ -12,13 +12,21 @@ x, y, rows, square, mask = Value(0), Value(1), Value(2), Value(3), Value(4)
 
 
 def inputs() -> list[Tensor]:
-    return [torch.randn(4, 3), torch.randn(4, 3), torch.randn(3), torch.randn(3, 3), torch.rand(4, 3) < 0.5]
+    return [
+        torch.randn(4, 3),
+        torch.randn(4, 3),
+        torch.randn(3),
+        torch.randn(3, 3),
+        torch.rand(4, 3) < 0.5,
+    ]
 
 
 def resolved(argument, values: list[Tensor]):
     if isinstance(argument, Value):
         return values[argument.number]
-    return [resolved(part, values) for part in argument] if isinstance(argument, tuple) else argument
+    return (
+        [resolved(part, values) for part in argument] if isinstance(argument, tuple) else argument
+    )
 
 
 ONE = ("neg", "exp", "tanh", "abs", "sgn", "relu", "_to_copy", "elu", "softplus")
@@ -55,7 +63,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "options"), CASES)
-def test_a_call_gives_what_the_operation_gives_of_whatever_the_inputs_hold_then(name, arguments, options):
+def test_a_call_gives_what_the_operation_gives_of_whatever_the_inputs_hold_then(
+    name, arguments, options
+):
     torch.manual_seed(0)
     given = inputs()
     program = BoundProgram([Instruction(f"aten.{name}", arguments, options)], given)
@@ -105,4 +115,6 @@ def test_products_small_and_large_also_of_transposed_matrices(size):
         tensor.normal_()
     program.run()
     torch.testing.assert_close(program[Value(4)], given[0] @ given[1].t(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(program[Value(5)], given[0] @ given[1].t() + given[2], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        program[Value(5)], given[0] @ given[1].t() + given[2], rtol=1e-4, atol=1e-4
+    )

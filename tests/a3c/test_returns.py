@@ -24,7 +24,9 @@ def slow_advantages(rewards, values, next_values, terminated, truncated, gamma, 
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**31))
+@given(
+    st.integers(1, 12), st.integers(1, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**31)
+)
 def test_equals_the_definition_through_episode_ends(T, B, gamma, gae_lambda, seed):
     rng = np.random.default_rng(seed)
     rewards, values, next_values = rng.normal(size=(3, T, B))
@@ -43,7 +45,9 @@ def test_equals_the_definition_through_episode_ends(T, B, gamma, gae_lambda, see
     np.testing.assert_allclose(fast.numpy(), slow, atol=1e-12)
 
 
-@pytest.mark.parametrize(("terminated", "expected"), [(True, 1.0 - 0.5), (False, 1.0 + 0.9 * 4.0 - 0.5)])
+@pytest.mark.parametrize(
+    ("terminated", "expected"), [(True, 1.0 - 0.5), (False, 1.0 + 0.9 * 4.0 - 0.5)]
+)
 def test_only_termination_makes_the_successor_worthless(terminated, expected):
     one = torch.ones(1, 1)
     advantage = generalized_advantages(

@@ -11,7 +11,10 @@ def test_images_of_some_environments_are_theirs_and_stay_channels_last(T):
     observations = empty((T * N, 3, 5, 4), torch.uint8).random_(0, 255).unflatten(0, (T, N))
     actions = torch.arange(T * N).view(T, N)
     segment = Segment.seen(
-        observations=observations, starts=torch.zeros(T, N, dtype=torch.bool), state=torch.zeros(N, 0), actions=actions
+        observations=observations,
+        starts=torch.zeros(T, N, dtype=torch.bool),
+        state=torch.zeros(N, 0),
+        actions=actions,
     )
     order = torch.tensor([6, 0, 3, 3])
     some = segment.of(order)

@@ -13,8 +13,20 @@ from a3c.tracing import TracedGradient, trace
 from shared_optim.flat import FlatParameters
 from tests.a3c.test_advantage_actor_critic import make_segment
 
-SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3, "bounds_loss_coef": 0.1}
-PPO = {**SETTINGS, "clip_param": 0.1, "num_epochs": 3, "num_mini_batch": 4, "normalize_advantages": True}
+SETTINGS = {
+    "gamma": 0.9,
+    "gae_lambda": 0.8,
+    "entropy_coef": 0.02,
+    "value_loss_coef": 0.3,
+    "bounds_loss_coef": 0.1,
+}
+PPO = {
+    **SETTINGS,
+    "clip_param": 0.1,
+    "num_epochs": 3,
+    "num_mini_batch": 4,
+    "normalize_advantages": True,
+}
 GAUSSIAN = {"initial_log_std": -0.3, "bounds": "clip", "state_dependent_std": False}
 
 
@@ -24,15 +36,32 @@ GAUSSIAN = {"initial_log_std": -0.3, "bounds": "clip", "state_dependent_std": Fa
         (Categorical(3), ProximalPolicyOptimization(**PPO), 2),
         (MultiCategorical((3, 2)), ProximalPolicyOptimization(**PPO), 1),
         (DiagonalGaussian(3, **GAUSSIAN), ProximalPolicyOptimization(**PPO, clip_values=True), 0),
-        (DiagonalGaussian(3, **GAUSSIAN | {"state_dependent_std": True}), ProximalPolicyOptimization(**PPO), 0),
-        (DiagonalGaussian(3, **GAUSSIAN | {"bounds": "squash"}), ProximalPolicyOptimization(**PPO), 0),
-        (DiagonalGaussian(3, **GAUSSIAN), AdvantageActorCritic(**SETTINGS, loss_reduction="sum"), 0),
+        (
+            DiagonalGaussian(3, **GAUSSIAN | {"state_dependent_std": True}),
+            ProximalPolicyOptimization(**PPO),
+            0,
+        ),
+        (
+            DiagonalGaussian(3, **GAUSSIAN | {"bounds": "squash"}),
+            ProximalPolicyOptimization(**PPO),
+            0,
+        ),
+        (
+            DiagonalGaussian(3, **GAUSSIAN),
+            AdvantageActorCritic(**SETTINGS, loss_reduction="sum"),
+            0,
+        ),
     ],
 )
 def test_the_traced_gradient_is_autograds_whatever_has_moved_since(head, algorithm, shared):
     torch.manual_seed(0)
     model = ActorCritic(
-        observation_shape=(4,), head=head, activation="tanh", hidden_size=16, num_shared_layers=shared, observation_clip=2.0
+        observation_shape=(4,),
+        head=head,
+        activation="tanh",
+        hidden_size=16,
+        num_shared_layers=shared,
+        observation_clip=2.0,
     )
     parameters = FlatParameters(model)
     segment = make_segment(model, 9, 4)

@@ -13,7 +13,13 @@ from gymnasium.spaces import Box, Discrete
 class Scripted(gym.Env[Any, Any]):
     """Game number g shows frames full of 100 * g + step; `lives` after each step, 0 ends the game."""
 
-    def __init__(self, *, lives: Sequence[int], rewards: Sequence[float] | None = None, shape: Sequence[int] = (1,)) -> None:
+    def __init__(
+        self,
+        *,
+        lives: Sequence[int],
+        rewards: Sequence[float] | None = None,
+        shape: Sequence[int] = (1,),
+    ) -> None:
         self.observation_space = Box(0.0, 1e9, tuple(shape), np.float32)
         self.action_space = Discrete(3)
         self.script = list(lives)
@@ -25,7 +31,9 @@ class Scripted(gym.Env[Any, Any]):
     def get_action_meanings(self) -> list[str]:
         return ["NOOP", "FIRE", "RIGHT"]
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.games += 1
         self.elapsed = 0

@@ -31,12 +31,18 @@ def test_the_box_of_minus_one_to_one_needs_no_wrapper() -> None:
 
 def test_bounds_become_minus_one_and_one() -> None:
     space = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
-    for action, expected in (([-1.0, -1.0], [-2.0, 0.0]), ([1.0, 1.0], [2.0, 10.0]), ([0.5, 0.0], [1.0, 5.0])):
+    for action, expected in (
+        ([-1.0, -1.0], [-2.0, 0.0]),
+        ([1.0, 1.0], [2.0, 10.0]),
+        ([0.5, 0.0], [1.0, 5.0]),
+    ):
         np.testing.assert_allclose(given(space, action), expected, atol=1e-6)
 
 
 def test_numbers_without_bounds_stay_and_half_bounds_hold() -> None:
-    space = Box(np.array([-np.inf, 0.0, -2.0], np.float32), np.array([np.inf, np.inf, 2.0], np.float32))
+    space = Box(
+        np.array([-np.inf, 0.0, -2.0], np.float32), np.array([np.inf, np.inf, 2.0], np.float32)
+    )
     np.testing.assert_allclose(given(space, [7.0, -3.0, 0.5]), [7.0, 0.0, 1.0], atol=1e-6)
 
 
@@ -56,7 +62,9 @@ def test_actions_of_any_shape_are_flat_for_the_policy(shape: tuple[int, ...]) ->
         (MultiBinary((2, 2)), [1, 0, 0, 1], [[1, 0], [0, 1]]),
     ],
 )
-def test_choices_arrive_in_the_environments_own_shape_and_from_its_own_start(actions, numbers, arrives) -> None:
+def test_choices_arrive_in_the_environments_own_shape_and_from_its_own_start(
+    actions, numbers, arrives
+) -> None:
     env = adapt_actions(Echo(actions))
     assert isinstance(env.action_space, MultiDiscrete)
     assert env.action_space.shape == (len(numbers),)

@@ -35,8 +35,12 @@ def test_frame42_agrees_with_the_colour_pipeline(game: str) -> None:
 
 
 @pytest.mark.parametrize("game", ["Pong", "Breakout"])
-@pytest.mark.parametrize(("obs_mode", "size", "rows"), [("stack84", 84, slice(0, 210)), ("stack42", 42, slice(34, 194))])
-def test_a_stack_is_the_area_average_of_the_last_two_grey_frames(obs_mode: str, size: int, rows: slice, game: str) -> None:
+@pytest.mark.parametrize(
+    ("obs_mode", "size", "rows"), [("stack84", 84, slice(0, 210)), ("stack42", 42, slice(34, 194))]
+)
+def test_a_stack_is_the_area_average_of_the_last_two_grey_frames(
+    obs_mode: str, size: int, rows: slice, game: str
+) -> None:
     resolved = resolve(f"{game}NoFrameskip-v4", obs_mode=obs_mode)
     env = make(resolved, training=True)  # in evaluation a lost life adds steps of its own
     plain = gym.make(f"{game}NoFrameskip-v4", obs_type="grayscale", disable_env_checker=True)
@@ -92,7 +96,9 @@ class TwoPixels(Scripted):
 
 
 def test_max_of_the_last_two_frames_and_sum_of_rewards() -> None:
-    env = MaxAndSkip(TwoPixels(lives=[1] * 8, rewards=[1, 2, 4, 8, 0, 0, 0, -1], shape=(2,)), skip=4)
+    env = MaxAndSkip(
+        TwoPixels(lives=[1] * 8, rewards=[1, 2, 4, 8, 0, 0, 0, -1], shape=(2,)), skip=4
+    )
     np.testing.assert_array_equal(env.reset()[0], [0, 10])
     observation, reward, *_ = env.step(0)
     np.testing.assert_array_equal(observation, [4, 7])  # of frames 3 and 4

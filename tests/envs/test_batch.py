@@ -30,8 +30,13 @@ class Ending(Scripted):
 
 
 def make_batch(*flags: tuple[bool, bool], length: int = 2) -> tuple[EnvironmentBatch, list[Ending]]:
-    games = [Ending(terminated=terminated, truncated=truncated, length=length) for terminated, truncated in flags]
-    return EnvironmentBatch([EpisodeStatistics(game) for game in games], seeds=range(len(games))), games
+    games = [
+        Ending(terminated=terminated, truncated=truncated, length=length)
+        for terminated, truncated in flags
+    ]
+    return EnvironmentBatch(
+        [EpisodeStatistics(game) for game in games], seeds=range(len(games))
+    ), games
 
 
 def test_terminated_truncated_and_both() -> None:
@@ -49,7 +54,11 @@ def test_terminated_truncated_and_both() -> None:
     assert batch.observations.ravel().tolist() == [200, 200, 200, 102]
     assert all(
         now is then
-        for now, then in zip((batch.observations, batch.rewards, batch.terminated, batch.truncated), buffers, strict=True)
+        for now, then in zip(
+            (batch.observations, batch.rewards, batch.terminated, batch.truncated),
+            buffers,
+            strict=True,
+        )
     )
 
 

@@ -35,7 +35,9 @@ ATARI = [
 ]
 
 
-@pytest.mark.parametrize(("requested", "obs_mode", "observation", "frameskip", "sticky", "rate"), ATARI)
+@pytest.mark.parametrize(
+    ("requested", "obs_mode", "observation", "frameskip", "sticky", "rate"), ATARI
+)
 def test_atari_ids_make_the_emulator_they_promise(
     requested: str, obs_mode: str, observation: str, frameskip: Any, sticky: float, rate: float
 ) -> None:
@@ -91,7 +93,10 @@ def test_control_ids(requested: str, used: str, size: int) -> None:
 
 
 def test_notes_say_what_is_really_used() -> None:
-    notes = {name: resolve(name).note for name in ("PongDeterministic-v4", "Pong-v0", "ALE/Pong-v5", "Ant-v2")}
+    notes = {
+        name: resolve(name).note
+        for name in ("PongDeterministic-v4", "Pong-v0", "ALE/Pong-v5", "Ant-v2")
+    }
     assert notes["PongDeterministic-v4"] == (
         "PongDeterministic-v4 is no longer registered: using ALE/Pong-v5 with frameskip 4 and no sticky actions"
     )
@@ -112,7 +117,9 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("name", "hint"), UNKNOWN)
 def test_unknown_ids_name_the_nearest(name: str, hint: str) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"^Unknown environment .*: did you mean .*\?$") as problem:
+    with pytest.raises(
+        EnvironmentProblem, match=r"^Unknown environment .*: did you mean .*\?$"
+    ) as problem:
         resolve(name)
     assert hint in str(problem.value)
 
@@ -124,7 +131,9 @@ def test_other_mistakes_are_one_sentence_with_the_fix() -> None:
         resolve("CartPole-v1", env_modules=["no_such_module"])
     with pytest.raises(EnvironmentProblem, match="not an Atari game"):
         resolve("CartPole-v1", obs_mode="ram")
-    with pytest.raises(EnvironmentProblem, match="choose one of auto, frame42, stack42, stack84, ram"):
+    with pytest.raises(
+        EnvironmentProblem, match="choose one of auto, frame42, stack42, stack84, ram"
+    ):
         resolve("Pong-v0", obs_mode="frame84")
     with pytest.raises(EnvironmentProblem, match="use observation mode ram or auto"):
         resolve("Pong-ram-v4", obs_mode="stack84")
@@ -135,9 +144,13 @@ def test_other_mistakes_are_one_sentence_with_the_fix() -> None:
 def test_env_kwargs_win_and_are_never_skipped_twice() -> None:
     assert resolve("Pong-v4", env_kwargs={"frameskip": 1}).kwargs["frameskip"] == 1
     assert resolve("Pong-v4", env_kwargs={"frameskip": [3, 6]}).kwargs["frameskip"] == (3, 6)
-    assert resolve("Pong-v4", env_kwargs={"frameskip": 3}, obs_mode="stack84").kwargs["frameskip"] == 3
+    assert (
+        resolve("Pong-v4", env_kwargs={"frameskip": 3}, obs_mode="stack84").kwargs["frameskip"] == 3
+    )
     assert resolve("Pong-v4", env_kwargs={"obs_type": "ram"}).observation == "ram"
-    full = make(resolve("PongDeterministic-v4", env_kwargs={"full_action_space": True}), training=True)
+    full = make(
+        resolve("PongDeterministic-v4", env_kwargs={"full_action_space": True}), training=True
+    )
     assert isinstance(full.action_space, gym.spaces.Discrete)
     assert full.action_space.n == 18
     full.close()

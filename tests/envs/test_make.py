@@ -101,7 +101,9 @@ class Odd(gym.Env[Any, Any]):
 def odd(monkeypatch: pytest.MonkeyPatch) -> Any:
     spec = gym.envs.registration.EnvSpec("Odd-v0", entry_point=lambda **kwargs: Odd(**kwargs))
     monkeypatch.setitem(gym.registry, "Odd-v0", spec)
-    return lambda space, actions=None: resolve("Odd-v0", env_kwargs={"space": space, "actions": actions})
+    return lambda space, actions=None: resolve(
+        "Odd-v0", env_kwargs={"space": space, "actions": actions}
+    )
 
 
 def test_dictionaries_are_flattened_and_pictures_refused(odd: Any) -> None:
@@ -117,15 +119,24 @@ def test_only_choices_and_box_actions(odd: Any) -> None:
     for name in ("CartPole-v1", "Pendulum-v1"):
         check_spaces(make(resolve(name), training=True))
     for actions in (gym.spaces.Text(3), Box(0, 9, (2,), np.int64)):
-        with pytest.raises(EnvironmentProblem, match=rf"{type(actions).__name__} actions .*, which are not supported yet"):
+        with pytest.raises(
+            EnvironmentProblem,
+            match=rf"{type(actions).__name__} actions .*, which are not supported yet",
+        ):
             check_spaces(make(odd(Discrete(2), actions), training=True))
-    for actions in (Discrete(2, start=1), gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary((2, 2))):
+    for actions in (
+        Discrete(2, start=1),
+        gym.spaces.MultiDiscrete([2, 3]),
+        gym.spaces.MultiBinary((2, 2)),
+    ):
         check_spaces(make(odd(Discrete(2), actions), training=True))
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "ALE/Pong-v5"])
 def test_bad_keyword_arguments_are_one_sentence(name: str) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"could not be made with .*: check its keyword arguments") as problem:
+    with pytest.raises(
+        EnvironmentProblem, match=r"could not be made with .*: check its keyword arguments"
+    ) as problem:
         make(resolve(name, env_kwargs={"nonsense": 1}), training=True)
     assert "\n" not in str(problem.value)
 
@@ -166,7 +177,9 @@ def test_half_cheetah_leaves_no_log_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     program = "import sys, envs, envs.ids; print({'torch', 'cv2', 'gymnasium', 'ale_py', 'numpy'} & set(sys.modules))"
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
     assert printed.strip() == "set()"
 
 
@@ -175,7 +188,9 @@ def test_evaluations_of_a_deterministic_emulator_start_differently():
     for training, expected in ((False, True), (True, False)):
         env = make(resolved, training=training)
         starts = {
-            env.reset(seed=seed)[0].tobytes() + bytes([env.unwrapped.ale.getEpisodeFrameNumber() % 256]) for seed in range(8)
+            env.reset(seed=seed)[0].tobytes()
+            + bytes([env.unwrapped.ale.getEpisodeFrameNumber() % 256])
+            for seed in range(8)
         }
         env.close()
         assert (len(starts) > 1) is expected

@@ -15,7 +15,9 @@ batches = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1,
 
 @settings(max_examples=60, deadline=None)
 @given(batches, st.integers(1, 4), st.integers(0, 1000), st.sampled_from([1.0, 1e3]))
-def test_all_workers_together_equal_numpy_over_all_data(plan: list[tuple[int, int]], size: int, seed: int, offset: float) -> None:
+def test_all_workers_together_equal_numpy_over_all_data(
+    plan: list[tuple[int, int]], size: int, seed: int, offset: float
+) -> None:
     rng = np.random.default_rng(seed)
     rows = np.zeros((3, SharedNormaliser.row_size(size)))
     everything = []
@@ -75,7 +77,11 @@ def test_one_writer_touches_its_row_only_and_in_place() -> None:
 
 def test_a_row_in_its_first_write_is_not_data() -> None:
     rows = np.array([[2.0, 1.0, 0.5], [0.0, 77.0, 88.0]])
-    assert [np.ravel(part).tolist() for part in SharedNormaliser(rows).state()] == [[2.0], [1.0], [0.5]]
+    assert [np.ravel(part).tolist() for part in SharedNormaliser(rows).state()] == [
+        [2.0],
+        [1.0],
+        [0.5],
+    ]
 
 
 def test_state_and_load_go_round() -> None:

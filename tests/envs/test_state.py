@@ -15,7 +15,11 @@ def play(env: gym.Env, num_steps: int, seed: int) -> list:
     rng, seen = np.random.default_rng(seed), []
     for _ in range(num_steps):
         space = env.action_space
-        action = int(rng.integers(space.n)) if isinstance(space, gym.spaces.Discrete) else rng.uniform(-1, 1, space.shape)
+        action = (
+            int(rng.integers(space.n))
+            if isinstance(space, gym.spaces.Discrete)
+            else rng.uniform(-1, 1, space.shape)
+        )
         observation, reward, terminated, truncated, _ = env.step(action)
         seen.append((np.array(observation), reward, terminated, truncated))
         if terminated or truncated:
@@ -25,7 +29,15 @@ def play(env: gym.Env, num_steps: int, seed: int) -> list:
 
 IDS = (
     *("Pong-v0", "PongNoFrameskip-v4", "BreakoutNoFrameskip-v4", "ALE/MsPacman-ram-v5"),
-    *("HalfCheetah-v4", "Hopper-v5", "Ant-v4", "Humanoid-v4", "Reacher-v4", "InvertedDoublePendulum-v4", "Swimmer-v4"),
+    *(
+        "HalfCheetah-v4",
+        "Hopper-v5",
+        "Ant-v4",
+        "Humanoid-v4",
+        "Reacher-v4",
+        "InvertedDoublePendulum-v4",
+        "Swimmer-v4",
+    ),
     *("CartPole-v1", "Pendulum-v1", "envs.toys:Recall-v0", "envs.toys:Aim-v0"),
 )
 
@@ -33,7 +45,9 @@ IDS = (
 @pytest.mark.parametrize("name", IDS)
 def test_a_restored_environment_goes_on_as_if_nothing_had_been(tmp_path, name):
     resolved = resolve(name)
-    first, second = (make(resolved, training=True, max_episode_length=150, seed=seed) for seed in (1, 2))
+    first, second = (
+        make(resolved, training=True, max_episode_length=150, seed=seed) for seed in (1, 2)
+    )
     first.reset(seed=1)
     second.reset(seed=2)
     play(first, 130, seed=0)
@@ -55,7 +69,9 @@ def test_the_action_that_sticks_is_restored(name):
         second = make(resolved, training=True, seed=2)
         second.reset(seed=2)
         load_state(second, save_state(first))
-        for mine, theirs in zip(play(first, 12, seed=moment), play(second, 12, seed=moment), strict=True):
+        for mine, theirs in zip(
+            play(first, 12, seed=moment), play(second, 12, seed=moment), strict=True
+        ):
             np.testing.assert_array_equal(mine[0], theirs[0])
 
 
@@ -100,7 +116,9 @@ def test_generators_of_any_kind_are_saved_and_mixtures_refused(tmp_path):
     env.unwrapped.np_random = np.random.Generator(np.random.MT19937(3))
     checkpoint.save(tmp_path / "state.pt", {"env": save_state(env)})
     load_state(other, checkpoint.load(tmp_path / "state.pt")["env"])
-    assert env.unwrapped.np_random.random(5).tolist() == other.unwrapped.np_random.random(5).tolist()
+    assert (
+        env.unwrapped.np_random.random(5).tolist() == other.unwrapped.np_random.random(5).tolist()
+    )
     env.unwrapped.things = [1, env.action_space]
     with pytest.raises(Unsaveable, match="of what changes and what does not"):
         save_state(env)

@@ -56,7 +56,11 @@ def test_corridor_optimum_truncation_and_values() -> None:
     env.reset()
     rewards = [float(env.step(1)[1]) for _ in range(5)]
     gamma = 0.9
-    values = list(itertools.accumulate(reversed(rewards), lambda value, reward: reward + gamma * value, initial=0.0))[:0:-1]
+    values = list(
+        itertools.accumulate(
+            reversed(rewards), lambda value, reward: reward + gamma * value, initial=0.0
+        )
+    )[:0:-1]
     assert values == pytest.approx([gamma ** (4 - cell) for cell in range(5)])
 
 

@@ -59,7 +59,9 @@ def test_nothing_is_left_of_a_film_that_failed_or_has_no_frame(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_frame_that_cannot_be_written_never_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_frame_that_cannot_be_written_never_raises(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with VideoWriter(tmp_path / "film.mp4", fps=30) as video:
         video.write(red_then_blue()[0])
         video.write(np.zeros((64, 48), np.float32))
@@ -80,7 +82,9 @@ def test_only_opening_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     video.close()
 
 
-def test_falls_back_to_another_codec_and_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_falls_back_to_another_codec_and_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("envs.video._CODECS", (("vp09", ".nosuchcontainer"), ("MJPG", ".avi")))
     with VideoWriter(tmp_path / "film.mp4", fps=30) as video:
         for frame in red_then_blue():

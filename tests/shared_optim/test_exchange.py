@@ -53,7 +53,9 @@ def test_workers_at_the_barrier_equal_one_big_batch_under_torch_optim(num_worker
     inputs, targets = torch.randn(8, num_workers * 6, P), torch.randn(8, num_workers * 6)
     team = Team(num_workers)
     if name == "adam":
-        team.optimizer = SharedAdam(team.parameters, torch.zeros(statistics_size("adam", P)), eps=1e-5)
+        team.optimizer = SharedAdam(
+            team.parameters, torch.zeros(statistics_size("adam", P)), eps=1e-5
+        )
     reference = torch.nn.Parameter(torch.zeros(P))
     other = (
         torch.optim.Adam([reference], lr=0.05, eps=1e-5)
@@ -69,7 +71,11 @@ def test_workers_at_the_barrier_equal_one_big_batch_under_torch_optim(num_worker
     seen = {}
 
     def life(number: int) -> None:
-        exchange, local, mine = team.worker(number), torch.zeros(P, requires_grad=True), slice(6 * number, 6 * number + 6)
+        exchange, local, mine = (
+            team.worker(number),
+            torch.zeros(P, requires_grad=True),
+            slice(6 * number, 6 * number + 6),
+        )
         seen[number] = []
         for x, y in zip(inputs, targets, strict=True):
             with torch.no_grad():
@@ -113,7 +119,9 @@ def test_a_mean_that_is_not_finite_is_applied_by_nobody():
     assert not team.parameters.any()
 
 
-@pytest.mark.parametrize(("num_stages", "meetings"), [(n, m) for n in (0, 2) for m in range(10 + 3 * n)])
+@pytest.mark.parametrize(
+    ("num_stages", "meetings"), [(n, m) for n in (0, 2) for m in range(10 + 3 * n)]
+)
 def test_a_replacement_completes_the_segment_in_which_its_predecessor_died(num_stages, meetings):
     """A segment here is an average and three pushes of three meetings and the optimizer's; worker 1 dies before one of them."""
     team = Team(2)

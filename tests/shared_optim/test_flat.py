@@ -36,7 +36,10 @@ def test_gradient_equals_autograd_in_the_vectors_order():
     net(x).square().sum().backward()
     again = flat.gradient(net(x).square().sum())
     others = torch.cat(
-        [net[0].weight.grad.permute(0, 2, 3, 1).reshape(-1), *(p.grad.reshape(-1) for p in [*net.parameters()][1:])]
+        [
+            net[0].weight.grad.permute(0, 2, 3, 1).reshape(-1),
+            *(p.grad.reshape(-1) for p in [*net.parameters()][1:]),
+        ]
     )
     torch.testing.assert_close(again, others)
 

@@ -31,7 +31,9 @@ def one_map(num_samples: int, *, group: int = 0, start: int = 0, locations: int 
 
 
 def make_samples(num_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.cat((torch.randn(num_samples, INPUTS), torch.ones(num_samples, 1)), 1), torch.randn(num_samples, ROWS)
+    return torch.cat(
+        (torch.randn(num_samples, INPUTS), torch.ones(num_samples, 1)), 1
+    ), torch.randn(num_samples, ROWS)
 
 
 class Team:
@@ -44,7 +46,10 @@ class Team:
         self.barrier = BarrierMemory.create(num_workers, size, context=context)
         settings = settings if isinstance(settings, list) else [settings]
         self.failures: list[int] = []  # of whose inversions
-        self.parameters, self.statistics = torch.zeros(size), torch.zeros(kfac_statistics_size(maps, size))
+        self.parameters, self.statistics = (
+            torch.zeros(size),
+            torch.zeros(kfac_statistics_size(maps, size)),
+        )
         self.workers = [
             Barrier(
                 memory=self.barrier,
@@ -64,14 +69,19 @@ class Team:
             for worker in range(num_workers)
         ]
 
-    def push(self, gradients, samples, *, learning_rate: float = 1.0, max_norm: float = 1e9) -> None:
+    def push(
+        self, gradients, samples, *, learning_rate: float = 1.0, max_norm: float = 1e9
+    ) -> None:
         """One update; a gradient and samples of each worker."""
 
         def life(worker: Barrier, gradient, own) -> None:
             worker.push(gradient, learning_rate=learning_rate, max_norm=max_norm, samples=own)
 
         contributions = zip(self.workers, gradients, samples, strict=True)
-        threads = [threading.Thread(target=life, args=contribution, daemon=True) for contribution in contributions]
+        threads = [
+            threading.Thread(target=life, args=contribution, daemon=True)
+            for contribution in contributions
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -89,7 +99,9 @@ def vec(map_: LinearMap, vector: torch.Tensor) -> torch.Tensor:
 def test_on_one_linear_map_the_step_is_the_natural_gradients(inverse, num_samples):
     torch.manual_seed(0)
     map_, damping = one_map(num_samples), 0.05
-    team = Team([map_], settings=KFACSettings(**WARM, damping=damping, kl_clip=math.inf, inverse=inverse))
+    team = Team(
+        [map_], settings=KFACSettings(**WARM, damping=damping, kl_clip=math.inf, inverse=inverse)
+    )
     a, g = make_samples(num_samples)
     gradient = torch.randn(SIZE)
     team.push([gradient], [[(a, g)]], learning_rate=0.5)
@@ -99,7 +111,10 @@ def test_on_one_linear_map_the_step_is_the_natural_gradients(inverse, num_sample
         fisher = torch.kron(A, G) + damping * torch.eye(SIZE)
     else:
         pi = math.sqrt((A.trace() / len(A)) / (G.trace() / len(G)))
-        fisher = torch.kron(A + pi * math.sqrt(damping) * torch.eye(len(A)), G + math.sqrt(damping) / pi * torch.eye(len(G)))
+        fisher = torch.kron(
+            A + pi * math.sqrt(damping) * torch.eye(len(A)),
+            G + math.sqrt(damping) / pi * torch.eye(len(G)),
+        )
     expected = -0.5 * torch.linalg.solve(fisher, vec(map_, gradient))
     torch.testing.assert_close(vec(map_, team.parameters), expected, rtol=1e-3, atol=1e-4)
 
@@ -111,9 +126,13 @@ def test_without_damping_the_step_undoes_the_curvature_of_a_gaussians_mean():
     targets = a @ torch.randn(INPUTS + 1, ROWS)
     map_ = one_map(200)
     team = Team([map_], settings=KFACSettings(**WARM, damping=1e-12, kl_clip=math.inf))
-    g = math.sqrt(200) * torch.linalg.qr(torch.randn(200, ROWS)).Q  # G = I, as noise of deviation 1 has it on average
+    g = (
+        math.sqrt(200) * torch.linalg.qr(torch.randn(200, ROWS)).Q
+    )  # G = I, as noise of deviation 1 has it on average
     gradient = torch.empty(SIZE)
-    map_.write(gradient, (a @ map_.matrix(team.parameters).t() - targets).t() @ a / 200, slice(None))
+    map_.write(
+        gradient, (a @ map_.matrix(team.parameters).t() - targets).t() @ a / 200, slice(None)
+    )
     team.push([gradient], [[(a, g)]])
     torch.testing.assert_close(a @ map_.matrix(team.parameters).t(), targets, atol=1e-3, rtol=1e-3)
 
@@ -122,14 +141,24 @@ def test_each_trust_region_is_kept_and_momentum_runs_on():
     torch.manual_seed(0)
     maps = [one_map(50), one_map(50, group=1, start=SIZE)]
     known = [Known(slice(2 * SIZE, 2 * SIZE + 2), 2.0)]
-    settings = KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.5, kl_clip=1e-4, damping=0.1)
-    team = Team(maps, known=known, settings=[settings, dataclasses.replace(settings, kl_clip=1e9)], size=2 * SIZE + 2)
+    settings = KFACSettings(
+        cold_updates=0, inverse_interval=100, momentum=0.5, kl_clip=1e-4, damping=0.1
+    )
+    team = Team(
+        maps,
+        known=known,
+        settings=[settings, dataclasses.replace(settings, kl_clip=1e9)],
+        size=2 * SIZE + 2,
+    )
     samples = [[make_samples(50), make_samples(50)]]
     gradient = torch.randn(2 * SIZE + 2)
     team.push([gradient], samples, learning_rate=0.1)
     directions = team.kfac.direction.tensor.clone()
     torch.testing.assert_close(directions[2 * SIZE :], gradient[2 * SIZE :] / 2.1)
-    pieces = [torch.cat((torch.arange(SIZE), torch.arange(2 * SIZE, 2 * SIZE + 2))), torch.arange(SIZE, 2 * SIZE)]
+    pieces = [
+        torch.cat((torch.arange(SIZE), torch.arange(2 * SIZE, 2 * SIZE + 2))),
+        torch.arange(SIZE, 2 * SIZE),
+    ]
     first = team.parameters.clone()
     policy, critic = (first[piece] for piece in pieces)
     nu = math.sqrt(1e-4 / (0.1**2 * float(directions[pieces[0]] @ gradient[pieces[0]])))
@@ -175,8 +204,12 @@ def test_the_step_size_follows_the_divergence_once_steps_are_natural():
         team.push([torch.ones(SIZE)], [[make_samples(50)]], learning_rate=0.1)
         sizes.append(float((before - team.parameters).norm()))
         worker.adapt(divergence, desired=0.02)
-    assert sizes[0] == pytest.approx(0.1 * math.sqrt(SIZE), rel=1e-4)  # a cold one, that says nothing
-    assert [size / sizes[1] for size in sizes[1:]] == pytest.approx([1, 1, 1.5, 1.5, 1.5, 1.5, 1], rel=1e-3)
+    assert sizes[0] == pytest.approx(
+        0.1 * math.sqrt(SIZE), rel=1e-4
+    )  # a cold one, that says nothing
+    assert [size / sizes[1] for size in sizes[1:]] == pytest.approx(
+        [1, 1, 1.5, 1.5, 1.5, 1.5, 1], rel=1e-3
+    )
     for _ in range(100):
         worker.adapt(1.0, desired=0.02)
     before = team.parameters.clone()
@@ -191,7 +224,10 @@ def test_workers_equal_one_with_all_their_samples(num_samples):
     alone = Team([one_map(3 * num_samples)], settings=settings)
     team = Team([one_map(num_samples)], 3, settings=settings)
     for _ in range(7):
-        gradients, samples = [torch.randn(SIZE) for _ in range(3)], [make_samples(num_samples) for _ in range(3)]
+        gradients, samples = (
+            [torch.randn(SIZE) for _ in range(3)],
+            [make_samples(num_samples) for _ in range(3)],
+        )
         team.push(gradients, [[own] for own in samples], learning_rate=0.1)
         together = tuple(torch.cat(parts) for parts in zip(*samples, strict=True))
         alone.push([torch.stack(gradients).mean(0)], [[together]], learning_rate=0.1)
@@ -222,7 +258,9 @@ def test_the_first_natural_step_knows_nothing_of_the_cold_ones():
 
 
 @pytest.mark.parametrize("inverse", ["cholesky", "eigh"])
-def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(inverse, monkeypatch):
+def test_a_decomposition_that_fails_is_counted_and_the_last_good_one_serves_on(
+    inverse, monkeypatch
+):
     torch.manual_seed(0)
     team = Team([one_map(20)], settings=KFACSettings(**WARM, kl_clip=0.01, inverse=inverse))
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
@@ -290,7 +328,10 @@ def test_a_convolution_counts_every_location_of_a_case():
 def test_a_step_against_the_curvature_is_not_made():
     """As a broken inverse could ask for."""
     torch.manual_seed(0)
-    team = Team([one_map(20)], settings=KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.0, kl_clip=0.01))
+    team = Team(
+        [one_map(20)],
+        settings=KFACSettings(cold_updates=0, inverse_interval=100, momentum=0.0, kl_clip=0.01),
+    )
     team.push([torch.randn(SIZE)], [[make_samples(20)]])
     before = team.parameters.clone()
     assert before.any()
@@ -301,7 +342,9 @@ def test_a_step_against_the_curvature_is_not_made():
 
 def test_without_an_inverse_there_is_one_at_the_next_update_and_factors_come_as_often_as_asked():
     torch.manual_seed(0)
-    settings = KFACSettings(cold_updates=0, inverse_interval=100, factor_interval=2, momentum=0.0, kl_clip=0.01)
+    settings = KFACSettings(
+        cold_updates=0, inverse_interval=100, factor_interval=2, momentum=0.0, kl_clip=0.01
+    )
     team = Team([one_map(20)], settings=settings)
     wanted = []
     for _ in range(4):

@@ -39,7 +39,9 @@ def test_shared_adam_equals_torch_adam_step_by_step(amsgrad):
     reference = torch.nn.Parameter(mine.clone())
     statistics = torch.zeros(statistics_size("adam", P, amsgrad=amsgrad))
     adam = SharedAdam(mine, statistics, betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad)
-    other = torch.optim.Adam([reference], betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad, foreach=False, fused=False)
+    other = torch.optim.Adam(
+        [reference], betas=(0.8, 0.99), eps=1e-5, amsgrad=amsgrad, foreach=False, fused=False
+    )
     for k in range(20):
         gradient = torch.randn(P) * (1 + k % 3)
         other.param_groups[0]["lr"] = learning_rate = 0.01 / (k + 1)
@@ -77,7 +79,9 @@ def test_shared_rmsprop_equals_torch_with_epsilon_outside_the_root():
 
 def test_epsilon_inside_the_root_by_hand():
     mine, statistics = torch.zeros(1), torch.zeros(1)
-    SharedRMSprop(mine, statistics, alpha=0.75, eps=3.0, eps_inside_root=True).step(torch.tensor([2.0]), learning_rate=1.0)
+    SharedRMSprop(mine, statistics, alpha=0.75, eps=3.0, eps_inside_root=True).step(
+        torch.tensor([2.0]), learning_rate=1.0
+    )
     assert statistics.item() == 1.0
     assert mine.item() == -2.0 / (1.0 + 3.0) ** 0.5
 

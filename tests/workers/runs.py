@@ -10,19 +10,42 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = ("--env-name", "envs.toys:Bandit-v0", "--num-processes", "2", "--eval-interval", "0", "--video-interval", "0")
+SMALL = (
+    "--env-name",
+    "envs.toys:Bandit-v0",
+    "--num-processes",
+    "2",
+    "--eval-interval",
+    "0",
+    "--video-interval",
+    "0",
+)
 
 
 class RunningMain:
     """main.py with its output in a file, its folder at `folder`."""
 
-    def __init__(self, folder: Path, *arguments: str, base: tuple[str, ...] = SMALL, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, base: tuple[str, ...] = SMALL, resume: bool = False
+    ) -> None:
         self.folder, self.output = folder, folder.with_suffix(".out")
         where = ("--resume" if resume else "--run-dir", str(folder))
-        command = [sys.executable, str(ROOT / "main.py"), *(() if resume else base), *where, "--save-dir", "", *arguments]
+        command = [
+            sys.executable,
+            str(ROOT / "main.py"),
+            *(() if resume else base),
+            *where,
+            "--save-dir",
+            "",
+            *arguments,
+        ]
         with open(self.output, "w") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=folder.parent, start_new_session=True
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder.parent,
+                start_new_session=True,
             )
 
     def finish(self, timeout: float = 180.0) -> int:
@@ -46,12 +69,18 @@ class RunningMain:
     @property
     def workers(self) -> list[int]:
         """Process ids of its training workers."""
-        return [pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c worker")]
+        return [
+            pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c worker")
+        ]
 
     @property
     def tester(self) -> int:
         """Process id of its test worker."""
-        return next(pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c test worker"))
+        return next(
+            pid
+            for pid, title in _descendants(self.process.pid)
+            if title.startswith("a3c test worker")
+        )
 
     @property
     def family(self) -> list[int]:
@@ -60,7 +89,11 @@ class RunningMain:
 
     def wait_for(self, steps: int, timeout: float = 90.0) -> None:
         """Waits until it has trained so many steps."""
-        wait_until(lambda: (self.folder / "status.json").exists() and self.status["steps"] >= steps, timeout, self)
+        wait_until(
+            lambda: (self.folder / "status.json").exists() and self.status["steps"] >= steps,
+            timeout,
+            self,
+        )
 
 
 def wait_until(condition: Any, timeout: float, run: RunningMain) -> None:
@@ -84,7 +117,10 @@ def _descendants(pid: int) -> list[tuple[int, str]]:
         if entry.name.isdigit():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents[int(entry.name)] = parent, (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+                parents[int(entry.name)] = (
+                    parent,
+                    (entry / "cmdline").read_bytes().decode().replace("\0", " "),
+                )
             except OSError:
                 continue
     found, frontier = [], {pid}

@@ -38,9 +38,13 @@ def make_actor(
     *, num_steps: int, ends: list[tuple[int, int]], whole_episodes: bool = False
 ) -> tuple[Actor, ActorCritic, ProgressTable]:
     torch.manual_seed(0)
-    model = ActorCritic(observation_shape=(1,), head=Categorical(2), recurrent="lstm", hidden_size=8)
+    model = ActorCritic(
+        observation_shape=(1,), head=Categorical(2), recurrent="lstm", hidden_size=8
+    )
     table = ProgressTable(1, context=multiprocessing.get_context("spawn"))
-    batch = EnvironmentBatch([Counting(terminate_at=a, truncate_at=b) for a, b in ends], seeds=[0] * len(ends))
+    batch = EnvironmentBatch(
+        [Counting(terminate_at=a, truncate_at=b) for a, b in ends], seeds=[0] * len(ends)
+    )
     actor = Actor(
         model=model,
         environments=batch,
@@ -73,13 +77,24 @@ def test_episodes_cross_segments_and_their_ends_are_told_apart():
     assert segments[1].terminated[:, 0].tolist() == [True, False, False, True, False]
     assert segments[1].truncated[:, 1].tolist() == [False, False, True, False, False]
     assert segments[1].starts[:, 0].tolist() == [False, True, False, False, True]
-    assert [(r, n) for r, n, _ in reader.new()] == [(3.0, 3), (4.0, 4), (3.0, 3), (4.0, 4), (3.0, 3)]
+    assert [(r, n) for r, n, _ in reader.new()] == [
+        (3.0, 3),
+        (4.0, 4),
+        (3.0, 3),
+        (4.0, 4),
+        (3.0, 3),
+    ]
     assert table.total("steps") == 20
     assert reader.new() == []
 
 
 def test_a_segment_of_whole_episodes_ends_with_one_or_after_twice_as_many_steps():
-    for ends, lengths in (((3, 99), [6, 6]), ((99, 4), [8, 8]), ((5, 99), [5, 5]), ((13, 99), [10, 10])):
+    for ends, lengths in (
+        ((3, 99), [6, 6]),
+        ((99, 4), [8, 8]),
+        ((5, 99), [5, 5]),
+        ((13, 99), [10, 10]),
+    ):
         actor, model, table = make_actor(num_steps=5, ends=[ends], whole_episodes=True)
         steps = 0
         for length in lengths:
@@ -99,10 +114,14 @@ def test_a_truncated_step_is_bootstrapped_from_the_final_observation():
     actor, model, _ = make_actor(num_steps=6, ends=[(99, 4)])
     segment = actor.play()
     state, start = segment.state, torch.zeros(1, dtype=torch.bool)
-    observations = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])  # of the first episode, its final one included
+    observations = torch.tensor(
+        [[0.0], [1.0], [2.0], [3.0], [4.0]]
+    )  # of the first episode, its final one included
     _, values = unrolled(model, observations[:, None], state, start.expand(5, 1))
     assert segment.truncated[3, 0]
     torch.testing.assert_close(segment.next_values[3, 0], values[4, 0])
     torch.testing.assert_close(segment.next_values[:3], segment.values[1:4])
-    _, after_reset = unrolled(model, observations[:3, None], torch.zeros_like(state), start.expand(3, 1))
+    _, after_reset = unrolled(
+        model, observations[:3, None], torch.zeros_like(state), start.expand(3, 1)
+    )
     torch.testing.assert_close(segment.next_values[5, 0], after_reset[2, 0])

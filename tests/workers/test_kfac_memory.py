@@ -30,12 +30,23 @@ def describe(words: list[str], spaces: Spaces):
 
 def test_convolutions_have_locations_and_every_parameter_belongs_to_one_map():
     spaces = Spaces((4, 84, 84), "stack84", num_actions=6)
-    _, parameters, memory = describe(["--env-name", "PongNoFrameskip-v4", "--fisher-steps", "10"], spaces)
+    _, parameters, memory = describe(
+        ["--env-name", "PongNoFrameskip-v4", "--fisher-steps", "10"], spaces
+    )
     assert [map_.locations for map_ in memory.maps] == [20**2, 9**2, 7**2, 1, 1, 1]
-    assert [map_.columns for map_ in memory.maps] == [8 * 8 * 4 + 1, 4 * 4 * 32 + 1, 3 * 3 * 64 + 1, 7 * 7 * 32 + 1, 513, 513]
+    assert [map_.columns for map_ in memory.maps] == [
+        8 * 8 * 4 + 1,
+        4 * 4 * 32 + 1,
+        3 * 3 * 64 + 1,
+        7 * 7 * 32 + 1,
+        513,
+        513,
+    ]
     assert [map_.num_samples for map_ in memory.maps] == 3 * [5 * 8] + 3 * [5]
     assert {map_.group for map_ in memory.maps} == {0}
-    covered = sorted(i for map_ in memory.maps for piece in map_.pieces for i in range(piece.start, piece.stop))
+    covered = sorted(
+        i for map_ in memory.maps for piece in map_.pieces for i in range(piece.start, piece.stop)
+    )
     assert covered == [*range(parameters.vector.numel())]
     # 5 samples of 1,569 numbers are fewer than their products; 40 of 257 are, too, and so on.
     assert memory.contributions.tensor.shape == (
@@ -55,15 +66,31 @@ def test_actor_and_critic_of_a_body_have_trust_regions_of_their_own_and_the_devi
     assert {map_.weight: map_.group for map_ in memory.maps} == starts
     assert sorted(starts.values()) == [0, 0, 0, 1, 1, 1]
     (known,) = memory.known
-    assert parameters.vector[known.piece].tolist() == model.head.log_std.tolist() == pytest.approx(6 * [-1.0])
+    assert (
+        parameters.vector[known.piece].tolist()
+        == model.head.log_std.tolist()
+        == pytest.approx(6 * [-1.0])
+    )
 
 
 @pytest.mark.parametrize(("recurrent", "rows"), [("lstm", 4 * 256), ("gru", 3 * 256)])
 def test_a_recurrent_cell_has_two_maps_seen_in_whole_sequences(recurrent, rows):
     spaces = Spaces((1, 42, 42), "frame42", num_actions=6)
-    words = ["--env-name", "Pong-v0", "--recurrent", recurrent, "--fisher-steps", "90", "--envs-per-process", "16"]
+    words = [
+        "--env-name",
+        "Pong-v0",
+        "--recurrent",
+        recurrent,
+        "--fisher-steps",
+        "90",
+        "--envs-per-process",
+        "16",
+    ]
     _, _, memory = describe(words, spaces)
-    assert [(map_.rows, map_.columns) for map_ in memory.maps if map_.rows == rows] == [(rows, 289), (rows, 257)]
+    assert [(map_.rows, map_.columns) for map_ in memory.maps if map_.rows == rows] == [
+        (rows, 289),
+        (rows, 257),
+    ]
     assert memory.maps[-1].num_samples == 3 * 20
 
 
@@ -74,11 +101,23 @@ def test_other_optimizers_need_none():
 
 
 def test_the_authors_settings_reach_the_algorithm_and_each_group():
-    words = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors", "--num-processes", "1"]
+    words = [
+        "--env-name",
+        "HalfCheetah-v4",
+        "--algo",
+        "acktr",
+        "--preset",
+        "authors",
+        "--num-processes",
+        "1",
+    ]
     config = parse(words).config
     assert build_algorithm(config).turns == 25 * ((1,),) + ((0,),)
     model = build_model(config, Spaces((17,), "vector", num_actions=6, continuous=True))
-    memory, parameters = build_kfac_memory(config, model, context=CONTEXT), FlatParameters(model).vector
+    memory, parameters = (
+        build_kfac_memory(config, model, context=CONTEXT),
+        FlatParameters(model).vector,
+    )
     exchange = build_exchange(
         config,
         parameters=parameters,
@@ -91,7 +130,21 @@ def test_the_authors_settings_reach_the_algorithm_and_each_group():
     )
     for num_steps in (2500, 3100):  # as many samples of every segment
         captured = build_algorithm(config).capture(model, blank_segment(model, (num_steps, 1)))
-        assert {len(a) for a, _ in captured.samples} == {map_.num_samples for map_ in memory.maps} == {2500}
+        assert (
+            {len(a) for a, _ in captured.samples}
+            == {map_.num_samples for map_ in memory.maps}
+            == {2500}
+        )
     policy, critic = exchange._optimizer._settings
-    assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (0.01, 0.01, 0.99, 1)
-    assert (critic.kl_clip, critic.damping, critic.stat_decay, critic.cold_updates) == (0.3, 0.1, 0.95, 50)
+    assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (
+        0.01,
+        0.01,
+        0.99,
+        1,
+    )
+    assert (critic.kl_clip, critic.damping, critic.stat_decay, critic.cold_updates) == (
+        0.3,
+        0.1,
+        0.95,
+        50,
+    )

@@ -28,9 +28,15 @@ T, B = 3, 2
 ETA, DELTA, DAMPING = 0.25, 1e-4, 0.01
 FRAME42, STACK42, STACK84 = (
     Spaces(shape, observation, num_actions=6)
-    for shape, observation in (((1, 42, 42), "frame42"), ((4, 42, 42), "stack42"), ((4, 84, 84), "stack84"))
+    for shape, observation in (
+        ((1, 42, 42), "frame42"),
+        ((4, 42, 42), "stack42"),
+        ((4, 84, 84), "stack84"),
+    )
 )
-Applied = tuple[nn.Parameter, nn.Parameter, Tensor, Tensor]  # weight, bias, inputs [M, inputs] and outputs [M, rows] of a map
+Applied = tuple[
+    nn.Parameter, nn.Parameter, Tensor, Tensor
+]  # weight, bias, inputs [M, inputs] and outputs [M, rows] of a map
 
 
 def transcribed(model: ActorCritic, segment: Segment) -> tuple[Tensor, Tensor, list[Applied]]:
@@ -45,8 +51,13 @@ def transcribed(model: ActorCritic, segment: Segment) -> tuple[Tensor, Tensor, l
     x = segment.observations.flatten(0, 1).double() - model.observation_mean.double()
     x = x * model.observation_inverse_std.double()
     for layer in model.body.convolutions:
-        height, width = ((size + 2 * layer.padding[0] - layer.kernel_size[0]) // layer.stride[0] + 1 for size in x.shape[2:])
-        patches = nn.functional.unfold(x, layer.kernel_size, padding=layer.padding, stride=layer.stride)
+        height, width = (
+            (size + 2 * layer.padding[0] - layer.kernel_size[0]) // layer.stride[0] + 1
+            for size in x.shape[2:]
+        )
+        patches = nn.functional.unfold(
+            x, layer.kernel_size, padding=layer.padding, stride=layer.stride
+        )
         s = layer.weight.flatten(1) @ patches + layer.bias.unsqueeze(1)
         applied.append((layer.weight, layer.bias, patches, s))
         x = s.relu().view(len(x), -1, height, width)
@@ -58,7 +69,10 @@ def transcribed(model: ActorCritic, segment: Segment) -> tuple[Tensor, Tensor, l
         for t, features in enumerate(x.view(T, B, -1)):
             state = torch.where(segment.starts[t].unsqueeze(1), 0.0, state)
             h, *c = state.chunk(2, 1) if isinstance(cell, nn.LSTMCell) else (state,)
-            from_features, from_h = linear(cell.weight_ih, cell.bias_ih, features), linear(cell.weight_hh, cell.bias_hh, h)
+            from_features, from_h = (
+                linear(cell.weight_ih, cell.bias_ih, features),
+                linear(cell.weight_hh, cell.bias_hh, h),
+            )
             if isinstance(cell, nn.LSTMCell):
                 i, f, g, o = (from_features + from_h).chunk(4, 1)
                 memory = f.sigmoid() * c[0] + i.sigmoid() * g.tanh()
@@ -69,16 +83,23 @@ def transcribed(model: ActorCritic, segment: Segment) -> tuple[Tensor, Tensor, l
                 state = (1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * h
             outputs.append(state[:, : cell.hidden_size])
         x = torch.cat(outputs)
-    logits, values = linear(model.actor.weight, model.actor.bias, x), linear(model.critic.weight, model.critic.bias, x)
+    logits, values = (
+        linear(model.actor.weight, model.actor.bias, x),
+        linear(model.critic.weight, model.critic.bias, x),
+    )
     return logits.view(T, B, -1), values.view(T, B), applied
 
 
-def factors(applied: list[Applied], log_likelihood: Tensor) -> dict[nn.Parameter, tuple[nn.Parameter, Tensor, Tensor]]:
+def factors(
+    applied: list[Applied], log_likelihood: Tensor
+) -> dict[nn.Parameter, tuple[nn.Parameter, Tensor, Tensor]]:
     """Bias, A and G of each weight, one step of one environment after the other, at all of a convolution's locations."""
     found: dict[nn.Parameter, tuple[nn.Parameter, Tensor, Tensor]] = {}
     for weight, bias, x, s in applied:
         (g,) = torch.autograd.grad(log_likelihood, s, retain_graph=True)
-        x, g = (part if part.dim() == 3 else part.unsqueeze(-1) for part in (x.detach(), g))  # [cases, size, locations]
+        x, g = (
+            part if part.dim() == 3 else part.unsqueeze(-1) for part in (x.detach(), g)
+        )  # [cases, size, locations]
         L = x.shape[2]
         _, A, G = found.get(weight, (bias, 0.0, 0.0))
         for case_x, case_g in zip(x, g, strict=True):
@@ -89,16 +110,51 @@ def factors(applied: list[Applied], log_likelihood: Tensor) -> dict[nn.Parameter
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-1])
-@pytest.mark.parametrize(("spaces", "recurrent"), [(FRAME42, "lstm"), (FRAME42, "gru"), (STACK42, "none"), (STACK84, "none")])
+@pytest.mark.parametrize(
+    ("spaces", "recurrent"),
+    [(FRAME42, "lstm"), (FRAME42, "gru"), (STACK42, "none"), (STACK84, "none")],
+)
 def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkeypatch):
     monkeypatch.setattr(a3c.acktr, "LOCATIONS", None)  # all of them
     torch.manual_seed(0)
-    words = ["--algo", "acktr", "--preset", "none", "--env-name", "Pong-v0", "--num-processes", "1", "--recurrent", recurrent]
-    words += ["--network", "narrow", "--hidden-size", "12", "--num-steps", str(T), "--envs-per-process", str(B)]
-    words += ["--kfac-cold-updates", "0", "--momentum", "0", "--kl-clip", str(DELTA), "--damping", str(DAMPING)]
+    words = [
+        "--algo",
+        "acktr",
+        "--preset",
+        "none",
+        "--env-name",
+        "Pong-v0",
+        "--num-processes",
+        "1",
+        "--recurrent",
+        recurrent,
+    ]
+    words += [
+        "--network",
+        "narrow",
+        "--hidden-size",
+        "12",
+        "--num-steps",
+        str(T),
+        "--envs-per-process",
+        str(B),
+    ]
+    words += [
+        "--kfac-cold-updates",
+        "0",
+        "--momentum",
+        "0",
+        "--kl-clip",
+        str(DELTA),
+        "--damping",
+        str(DAMPING),
+    ]
     config = parse(words).config
     model = build_model(config, spaces)
-    memory, parameters = build_kfac_memory(config, model, context=multiprocessing.get_context("spawn")), FlatParameters(model)
+    memory, parameters = (
+        build_kfac_memory(config, model, context=multiprocessing.get_context("spawn")),
+        FlatParameters(model),
+    )
     P = parameters.vector.numel()
     exchange = build_exchange(
         config,
@@ -131,9 +187,15 @@ def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkey
         V = torch.cat((gradients[weight].flatten(1), gradients[bias].unsqueeze(1)), 1).double()
         mean_a, mean_g = (max(float(factor.trace()) / len(factor), 1e-10) for factor in (A, G))
         pi = math.sqrt(mean_a / mean_g)
-        A, G = A + pi * math.sqrt(DAMPING) * torch.eye(len(A)), G + math.sqrt(DAMPING) / pi * torch.eye(len(G))
+        A, G = (
+            A + pi * math.sqrt(DAMPING) * torch.eye(len(A)),
+            G + math.sqrt(DAMPING) / pi * torch.eye(len(G)),
+        )
         direction = torch.linalg.solve(G, torch.linalg.solve(A, V.t()).t())
-        directions[weight], directions[bias] = direction[:, :-1].reshape(weight.shape), direction[:, -1]
+        directions[weight], directions[bias] = (
+            direction[:, :-1].reshape(weight.shape),
+            direction[:, -1],
+        )
         change += float((direction * V).sum())
     nu = min(1.0, math.sqrt(DELTA / (ETA**2 * change)))
     assert (nu < 1) == (scale == 1e-1)
@@ -143,6 +205,10 @@ def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkey
     samples = build_algorithm(config).capture(model, segment).samples
     exchange.push(gradient, learning_rate=ETA, max_norm=1e9, samples=samples)
     assert len(directions) == len(list(model.parameters()))
-    for old, new, parameter in zip(before.parameters(), model.parameters(), precise.parameters(), strict=True):
+    for old, new, parameter in zip(
+        before.parameters(), model.parameters(), precise.parameters(), strict=True
+    ):
         expected = -ETA * nu * directions[parameter]
-        torch.testing.assert_close((new - old).double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            (new - old).double(), expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max())
+        )

@@ -22,13 +22,23 @@ SPACES = Spaces(observation_shape=(3,), observation="vector", num_actions=3)
 
 @pytest.fixture
 def task(tmp_path) -> Task:
-    line = parse(["--env-name", "envs.toys:Bandit-v0", "--num-processes", "2", "--num-env-steps", "60"])
+    line = parse(
+        ["--env-name", "envs.toys:Bandit-v0", "--num-processes", "2", "--num-env-steps", "60"]
+    )
     context = multiprocessing.get_context("spawn")
-    num_parameters = sum(parameter.numel() for parameter in build_model(line.config, SPACES).parameters())
+    num_parameters = sum(
+        parameter.numel() for parameter in build_model(line.config, SPACES).parameters()
+    )
     memory = SharedMemory(
         parameters=SharedTensor(num_parameters, dtype=torch.float32, context=context),
-        statistics=SharedTensor(optimizer_statistics_size(line.config, num_parameters), dtype=torch.float32, context=context),
-        normaliser=SharedTensor(2, SharedNormaliser.row_size(3), dtype=torch.float64, context=context),
+        statistics=SharedTensor(
+            optimizer_statistics_size(line.config, num_parameters),
+            dtype=torch.float32,
+            context=context,
+        ),
+        normaliser=SharedTensor(
+            2, SharedNormaliser.row_size(3), dtype=torch.float64, context=context
+        ),
         returns=SharedTensor(2, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
         progress=ProgressTable(2, context=context),
         barrier=None,
@@ -121,11 +131,17 @@ def test_the_critics_own_updates_have_a_learning_rate_of_their_own(task):
 def test_every_algorithm_normalises_advantages_where_the_flag_says_so():
     for algo, default in (("a3c", False), ("ppo", True), ("acktr", False)):
         words = ["--env-name", "CartPole-v1", "--preset", "none", "--algo", algo]
-        for more, expected in (([], default), (["--normalize-advantages"], True), (["--no-normalize-advantages"], False)):
+        for more, expected in (
+            ([], default),
+            (["--normalize-advantages"], True),
+            (["--no-normalize-advantages"], False),
+        ):
             assert build_algorithm(parse([*words, *more]).config).normalize_advantages == expected
 
 
-def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them_end_the_worker(task):
+def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them_end_the_worker(
+    task,
+):
     trainer = make_trainer(task)
     trainer._pull()
     before = task.memory.parameters.tensor.clone()
@@ -136,7 +152,10 @@ def test_gradients_that_are_not_finite_are_dropped_and_too_many_segments_of_them
     assert task.memory.progress.total("updates") == 0
     sound = trainer._actor.play()
     broken = dataclasses.replace(sound, rewards=torch.full_like(sound.rewards, math.nan))
-    for segment, most in ((broken, MAX_BAD_SEGMENTS), (sound, 2 * MAX_BAD_SEGMENTS)):  # others' may be broken
+    for segment, most in (
+        (broken, MAX_BAD_SEGMENTS),
+        (sound, 2 * MAX_BAD_SEGMENTS),
+    ):  # others' may be broken
         trainer._judge(segment, True)
         for _ in range(most - 1):
             trainer._judge(segment, False)
@@ -151,7 +170,9 @@ def test_at_a_barrier_every_step_counts_alike_however_long_a_workers_segments_ar
     memory, means = dataclasses.replace(task.memory, barrier=barrier), {}
 
     def life(worker: int) -> None:
-        trainer = make_trainer(dataclasses.replace(task, config=config, memory=memory, worker=worker))
+        trainer = make_trainer(
+            dataclasses.replace(task, config=config, memory=memory, worker=worker)
+        )
         means[worker] = float(trainer._average(torch.tensor([1.0 - worker])))
         assert trainer._push(torch.full((P,), 1.0 - worker), {})
 
@@ -172,7 +193,9 @@ def test_segments_of_whole_episodes_count_by_their_lengths(task):
     memory, shares = dataclasses.replace(task.memory, barrier=barrier), {}
 
     def life(worker: int) -> None:
-        trainer = make_trainer(dataclasses.replace(task, config=config, memory=memory, worker=worker))
+        trainer = make_trainer(
+            dataclasses.replace(task, config=config, memory=memory, worker=worker)
+        )
         shares[worker] = trainer._share(trainer._actor.play().first(2 + 4 * worker))
 
     threads = [threading.Thread(target=life, args=(worker,), daemon=True) for worker in range(2)]
@@ -184,10 +207,16 @@ def test_segments_of_whole_episodes_count_by_their_lengths(task):
 
 
 def test_each_segment_of_whole_episodes_is_weighed(task, monkeypatch):
-    trainer = make_trainer(dataclasses.replace(task, config=dataclasses.replace(task.config, whole_episodes=True)))
+    trainer = make_trainer(
+        dataclasses.replace(task, config=dataclasses.replace(task.config, whole_episodes=True))
+    )
     monkeypatch.setattr(trainer, "_share", lambda segment: len(segment.rewards) / 40)
     norms = []
-    monkeypatch.setattr(trainer._exchange, "push", lambda gradient, **_: norms.append(float(gradient.norm())) or norms[-1])
+    monkeypatch.setattr(
+        trainer._exchange,
+        "push",
+        lambda gradient, **_: norms.append(float(gradient.norm())) or norms[-1],
+    )
     monkeypatch.setattr(trainer, "_differentiate", lambda batch: (torch.ones(4), {}, ()))
     trainer.run()
     lengths = trainer._row._counters[0] / len(norms)
@@ -196,7 +225,12 @@ def test_each_segment_of_whole_episodes_is_weighed(task, monkeypatch):
 
 def test_workers_draw_different_numbers_and_the_same_ones_again(task):
     def actions(worker: int, stream: tuple[int, ...]) -> list[int]:
-        return make_trainer(dataclasses.replace(task, worker=worker, stream=stream))._actor.play().actions.flatten().tolist()
+        return (
+            make_trainer(dataclasses.replace(task, worker=worker, stream=stream))
+            ._actor.play()
+            .actions.flatten()
+            .tolist()
+        )
 
     assert actions(0, (0, 0)) == actions(0, (0, 0))
     assert actions(0, (0, 0)) != actions(1, (0, 0))

@@ -36,12 +36,16 @@ class Board:
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
         self._add(steps, [{"tag": key, "simple_value": value} for key, value in finite.items()])
 
-    def video(self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float) -> None:
+    def video(
+        self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float
+    ) -> None:
         """Show RGB frames [H, W, 3] as a moving picture."""
         try:
             gif, height, width = _gif(frames, fps)
         except (ImportError, ValueError, OSError) as error:
-            self._guard.warn(f"A video could not be shown in TensorBoard ({error}); its file is not affected.")
+            self._guard.warn(
+                f"A video could not be shown in TensorBoard ({error}); its file is not affected."
+            )
             return
         image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif}
         self._add(steps, [{"tag": tag, "image": image}])
@@ -63,7 +67,9 @@ class Board:
             from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
         except ImportError:
             self._absent = True
-            self._guard.warn("TensorBoard is not installed, so tb/ stays empty; pip install tensorboard.")
+            self._guard.warn(
+                "TensorBoard is not installed, so tb/ stays empty; pip install tensorboard."
+            )
             return
         if self._file is None:
             self._file = self._open()
@@ -81,7 +87,10 @@ class Board:
         with self._guard(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
         return Appender(
-            next(path for path in paths if not path.exists()), self._guard, append=False, hold_seconds=_TENSORBOARD_SECONDS
+            next(path for path in paths if not path.exists()),
+            self._guard,
+            append=False,
+            hold_seconds=_TENSORBOARD_SECONDS,
         )
 
     def _write(self, event: Any) -> None:
@@ -107,5 +116,7 @@ def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, in
     images = [Image.fromarray(thumbnail(frame)) for frame in frames[::every]]
     milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
     buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    images[0].save(
+        buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0
+    )
     return buffer.getvalue(), images[0].height, images[0].width

@@ -89,7 +89,9 @@ def load(path: Path, *, require_digest: bool = True) -> dict[str, Any]:
             f"The checkpoint {str(path)!r} is damaged or holds more than plain tensors and numbers; use another one."
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("format_version"), int):
-        raise CheckpointError(f"{str(path)!r} was not saved by this program; pass a checkpoint that a run has written.")
+        raise CheckpointError(
+            f"{str(path)!r} was not saved by this program; pass a checkpoint that a run has written."
+        )
     _refuse_other_format(path, state["format_version"])
     return state
 
@@ -107,7 +109,9 @@ def latest(directory: Path) -> tuple[Path, dict[str, Any], list[str]]:
             f"None of the {len(warnings)} checkpoints in {str(directory)!r} can be used; "
             f"start a new run without --resume or --load, or put back a good copy. {warnings[0]}"
         )
-    raise CheckpointError(f"There is no checkpoint in {str(directory)!r}; start a new run without --resume or --load.")
+    raise CheckpointError(
+        f"There is no checkpoint in {str(directory)!r}; start a new run without --resume or --load."
+    )
 
 
 def set_aside_newer(path: Path) -> None:
@@ -133,7 +137,9 @@ def rotate(directory: Path, keep: int = 3) -> None:
 def _checkpoints(directory: Path) -> list[Path]:
     """The checkpoints of a folder, newest first."""
     with contextlib.suppress(OSError):
-        return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+        return sorted(
+            (path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True
+        )
     return []
 
 
@@ -143,7 +149,11 @@ def _is_leftover(path: Path) -> bool:
     if name.startswith(".checkpoint_") and name.endswith(".tmp"):
         return True
     target = path.with_suffix("")
-    return name.endswith(".pt.json") and _NAME.fullmatch(target.name) is not None and not target.exists()
+    return (
+        name.endswith(".pt.json")
+        and _NAME.fullmatch(target.name) is not None
+        and not target.exists()
+    )
 
 
 def _delete(path: Path) -> None:
@@ -170,7 +180,9 @@ def _refuse_unsafe(where: str, value: object) -> None:
     # Exact types: numpy's float64 is a float, a named tuple is a tuple, and neither can be loaded safely.
     if type(value) not in _LEAVES and type(value) not in _TENSORS:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise CheckpointError(f"{where} is a {kind}; checkpoints hold plain tensors and Python only, so convert it.")
+        raise CheckpointError(
+            f"{where} is a {kind}; checkpoints hold plain tensors and Python only, so convert it."
+        )
     learned = not where.startswith("state['workers']")  # environments may keep what they like
     if learned and isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
         raise CheckpointError(
@@ -205,7 +217,11 @@ def _verify(path: Path, data: bytes, *, require_digest: bool) -> None:
 
 def _refuse_other_format(path: Path, version: int) -> None:
     if version != FORMAT_VERSION:
-        age, fix = ("newer", "update the program") if version > FORMAT_VERSION else ("older", "use the version that saved it")
+        age, fix = (
+            ("newer", "update the program")
+            if version > FORMAT_VERSION
+            else ("older", "use the version that saved it")
+        )
         raise CheckpointError(
             f"The checkpoint {str(path)!r} has format {version}, {age} than this program's {FORMAT_VERSION}; {fix}."
         )

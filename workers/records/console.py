@@ -41,7 +41,9 @@ class Console:
         self._interval = REDRAW_SECONDS if self._is_terminal else plain_interval
         self._clock = clock
         self._next_status = 0.0
-        self._parts: list[tuple[int, _Part]] = []  # the first to go on a narrow terminal has the highest number
+        self._parts: list[
+            tuple[int, _Part]
+        ] = []  # the first to go on a narrow terminal has the highest number
         self._silent = False
         self.also: Callable[[str], object] = lambda text: None  # hears every permanent line
 
@@ -53,7 +55,9 @@ class Console:
         """Print a warning."""
         self._print(self._styled("[warn]", "warn") + f" {text}")
 
-    def classic(self, *, seconds: float, steps: int, fps: float, reward: float, length: int) -> None:
+    def classic(
+        self, *, seconds: float, steps: int, fps: float, reward: float, length: int
+    ) -> None:
         """Print one evaluation in the words that scripts have parsed since the first A3C programs."""
         clock = "{:02d}h {:02d}m {:02d}s".format(*_hours_minutes_seconds(seconds))
         self._print(
@@ -88,7 +92,11 @@ class Console:
             return
         self._next_status = now + self._interval
         done = min(1.0, steps / steps_target) if steps_target else None
-        left = (steps_target - steps) / steps_per_second if steps_target and steps_per_second and seconds > 10 else 0.0
+        left = (
+            (steps_target - steps) / steps_per_second
+            if steps_target and steps_per_second and seconds > 10
+            else 0.0
+        )
         self._parts = [
             (0, [(_clock_time(seconds), "dim")]),
             (8, self._bar(done)),
@@ -118,7 +126,9 @@ class Console:
     def _print(self, text: str) -> None:
         self.also(_STYLE.sub("", text))
         live = self._is_terminal and bool(self._parts)
-        self._write((_ERASE_LINE if live else "") + text + "\n" + (self._live_line() if live else ""))
+        self._write(
+            (_ERASE_LINE if live else "") + text + "\n" + (self._live_line() if live else "")
+        )
 
     def _live_line(self) -> str:
         """The status parts that fit the terminal's width, the important ones kept longest."""
@@ -128,14 +138,20 @@ class Console:
             shown.remove(max(shown, key=lambda part: part[0]))
         if len(shown) == 1:
             return _text(shown[0][1])[:room]
-        return _GAP.join("".join(self._styled(text, style) for text, style in part) for _, part in shown)
+        return _GAP.join(
+            "".join(self._styled(text, style) for text, style in part) for _, part in shown
+        )
 
     def _bar(self, done: float | None) -> _Part:
         if done is None or not self._is_terminal:
             return []
         full, empty = ("\u2501", "\u2500") if self._can_encode("\u2501\u2500") else ("#", "-")
         cells = int(done * _BAR_CELLS)
-        return [(full * cells, "bar"), (empty * (_BAR_CELLS - cells), "dim"), (f" {int(100 * done):3d}%", "bold")]
+        return [
+            (full * cells, "bar"),
+            (empty * (_BAR_CELLS - cells), "dim"),
+            (f" {int(100 * done):3d}%", "bold"),
+        ]
 
     def _styled(self, text: str, style: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colours and text and style else text
@@ -194,7 +210,9 @@ def _text(part: _Part) -> str:
     return "".join(text for text, _ in part)
 
 
-def _number(value: float | None, form: str, before: str, after: str, *, style: str = "bold") -> _Part:
+def _number(
+    value: float | None, form: str, before: str, after: str, *, style: str = "bold"
+) -> _Part:
     if value is None or not math.isfinite(value):
         return []
     return [(before, "dim"), (form.format(value), style), (after, "dim")]

@@ -30,7 +30,14 @@ def draw_curve(folder: RunFolder, *, title: str) -> None:
         axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
     else:
         axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color="#888888")
+        axes.text(
+            0.5,
+            0.5,
+            "no episode has ended yet",
+            transform=axes.transAxes,
+            ha="center",
+            color="#888888",
+        )
     axes.set_xlim(left=0.0)
     _add_wall_clock(axes, rows)
     buffer = io.BytesIO()
@@ -67,7 +74,11 @@ def _empty_picture(title: str) -> tuple[Figure, Axes]:
 
 def _draw_training(axes: Axes, rows: list[dict[str, float]]) -> bool:
     key = "rollout/ep_rew_mean"
-    points = [(row[STEPS], row[key]) for row in rows if STEPS in row and math.isfinite(row.get(key, math.nan))]
+    points = [
+        (row[STEPS], row[key])
+        for row in rows
+        if STEPS in row and math.isfinite(row.get(key, math.nan))
+    ]
     if not points:
         return False
     steps, returns = np.array(points).T
@@ -83,14 +94,46 @@ def _draw_evaluations(axes: Axes, evaluations: list[Evaluation]) -> bool:
     steps = np.array([entry[0] for entry in evaluations])
     means = np.array([np.mean(entry[1]) for entry in evaluations])
     lows, highs = (np.array([extreme(entry[1]) for entry in evaluations]) for extreme in (min, max))
-    axes.fill_between(steps, lows, highs, color=_EVAL_COLOUR, alpha=0.15, linewidth=0, label="evaluation, min to max")
+    axes.fill_between(
+        steps,
+        lows,
+        highs,
+        color=_EVAL_COLOUR,
+        alpha=0.15,
+        linewidth=0,
+        label="evaluation, min to max",
+    )
     if len(steps) == 1:
-        axes.vlines(steps, lows, highs, color=_EVAL_COLOUR, alpha=0.3, linewidth=6)  # a band needs two points
+        axes.vlines(
+            steps, lows, highs, color=_EVAL_COLOUR, alpha=0.3, linewidth=6
+        )  # a band needs two points
     size = 5 if len(steps) <= 60 else 0
-    axes.plot(steps, means, color=_EVAL_COLOUR, linewidth=2.0, marker="o", markersize=size, label="evaluation, mean")
+    axes.plot(
+        steps,
+        means,
+        color=_EVAL_COLOUR,
+        linewidth=2.0,
+        marker="o",
+        markersize=size,
+        label="evaluation, mean",
+    )
     best = int(np.argmax(means))
-    axes.plot(steps[best], means[best], "*", color=_EVAL_COLOUR, markersize=16, markeredgecolor="white", zorder=5)
-    axes.annotate(f"best {means[best]:.4g}", (steps[best], means[best]), xytext=(0, 12), textcoords="offset points", ha="center")
+    axes.plot(
+        steps[best],
+        means[best],
+        "*",
+        color=_EVAL_COLOUR,
+        markersize=16,
+        markeredgecolor="white",
+        zorder=5,
+    )
+    axes.annotate(
+        f"best {means[best]:.4g}",
+        (steps[best], means[best]),
+        xytext=(0, 12),
+        textcoords="offset points",
+        ha="center",
+    )
     return True
 
 
@@ -99,7 +142,11 @@ def _add_wall_clock(axes: Axes, rows: list[dict[str, float]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     key = "time/time_elapsed"
-    points = sorted((row[STEPS], row[key]) for row in rows if STEPS in row and math.isfinite(row.get(key, math.nan)))
+    points = sorted(
+        (row[STEPS], row[key])
+        for row in rows
+        if STEPS in row and math.isfinite(row.get(key, math.nan))
+    )
     if not points or points[-1][1] <= 0:
         return
     steps, seconds = np.array([(0.0, 0.0), *points]).T

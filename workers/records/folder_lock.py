@@ -15,7 +15,9 @@ def hold(folder: RunFolder) -> TextIO:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunFolderError(f"The run in {str(folder.path)!r} is still going; stop it before you go on with it.") from error
+            raise RunFolderError(
+                f"The run in {str(folder.path)!r} is still going; stop it before you go on with it."
+            ) from error
         except OSError:
             return file  # a file system without locks
     return file

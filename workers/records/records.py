@@ -23,10 +23,21 @@ from workers.records.thinned import Thinned
 
 Evaluation = tuple[int, list[float], list[int]]  # steps, returns, lengths
 METRICS = (
-    *("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps", "time/time_elapsed"),
+    *(
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "time/fps",
+        "time/total_timesteps",
+        "time/time_elapsed",
+    ),
     *("train/n_updates", "train/policy_loss", "train/value_loss", "train/entropy_loss"),
     *("train/approx_kl", "train/clip_fraction"),
-    *("train/explained_variance", "train/grad_norm", "train/learning_rate", "train/failed_inversions"),
+    *(
+        "train/explained_variance",
+        "train/grad_norm",
+        "train/learning_rate",
+        "train/failed_inversions",
+    ),
     *("eval/mean_reward", "eval/mean_ep_length"),
     *("async/policy_lag_mean", "async/policy_lag_max", "async/updates_per_sec"),
     *("async/pull_ms", "async/push_ms", "async/dropped_nonfinite"),
@@ -57,16 +68,30 @@ _MONITOR_SECONDS = 2.0
 class Records:
     """The writer of a run folder's records; one per run, in the process that owns the folder."""
 
-    def __init__(self, folder: RunFolder, *, env_id: str, tensorboard: bool, append: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        env_id: str,
+        tensorboard: bool,
+        append: bool,
+        warn: Callable[[str], None],
+    ) -> None:
         """Start the records, or go on with them for `append`; `warn` is told once of every file that fails."""
         self.also_metrics: list[Callable[[Mapping[str, float | None]], None]] = []
         self._folder = folder
         self._guard = guard = Guard(warn)
         t_start = json.dumps({"t_start": time.time(), "env_id": env_id})
         self._monitor = Appender(
-            folder.monitor, guard, header=f"#{t_start}\nr,l,t\n", append=append, hold_seconds=_MONITOR_SECONDS
+            folder.monitor,
+            guard,
+            header=f"#{t_start}\nr,l,t\n",
+            append=append,
+            hold_seconds=_MONITOR_SECONDS,
         )
-        self._csv = Appender(folder.metrics_csv, guard, header=",".join(METRICS) + "\n", append=append)
+        self._csv = Appender(
+            folder.metrics_csv, guard, header=",".join(METRICS) + "\n", append=append
+        )
         self._jsonl = Appender(folder.metrics_jsonl, guard, append=append)
         self._log = Appender(folder.log, guard, append=append)
         self._board = Board(folder.tensorboard, guard) if tensorboard else None
@@ -86,7 +111,11 @@ class Records:
         values = {key: float(value) for key, value in row.items() if value is not None}
         steps = int(values[STEPS])
         self._csv.add(_csv_line(values))
-        self._jsonl.add((json.dumps({key: _json_number(value) for key, value in values.items()}) + "\n").encode())
+        self._jsonl.add(
+            (
+                json.dumps({key: _json_number(value) for key, value in values.items()}) + "\n"
+            ).encode()
+        )
         if self._board is not None:
             self._board.scalars(values, steps)
         for also in self.also_metrics:
@@ -112,7 +141,9 @@ class Records:
 
     def log(self, text: str) -> None:
         """Append `text`, of one or more lines, to the log with the time of day."""
-        self._log.add(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n".encode(errors="replace"))
+        self._log.add(
+            f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n".encode(errors="replace")
+        )
 
     def truncate_after(self, steps: int, seconds: float | None = None) -> None:
         """Forget what was noted after `steps`, and episodes that ended after `seconds`; a run goes on from there."""
@@ -180,7 +211,12 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     timesteps = np.array([steps for steps, _, _ in evaluations], dtype=np.int64)
     whole = not np.isnan(ep_lengths).any()
     buffer = io.BytesIO()
-    np.savez(buffer, timesteps=timesteps, results=results, ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths)
+    np.savez(
+        buffer,
+        timesteps=timesteps,
+        results=results,
+        ep_lengths=ep_lengths.astype(np.int64) if whole else ep_lengths,
+    )
     with replacing(path) as file:
         file.write(buffer.getbuffer())
 

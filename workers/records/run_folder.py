@@ -34,24 +34,42 @@ class RunFolder:
         self.log = path / "log.txt"  # what was printed, and the tracebacks of the workers
         self.metrics_csv = path / "metrics.csv"  # one row of metrics per report
         self.metrics_jsonl = path / "metrics.jsonl"
-        self.monitor = path / "0.monitor.csv"  # one row per training episode, as Stable-Baselines3 writes it
-        self.evaluations = path / "evaluations.npz"  # all evaluation episodes, as Stable-Baselines3 writes them
+        self.monitor = (
+            path / "0.monitor.csv"
+        )  # one row per training episode, as Stable-Baselines3 writes it
+        self.evaluations = (
+            path / "evaluations.npz"
+        )  # all evaluation episodes, as Stable-Baselines3 writes them
         self.tensorboard = path / "tb"  # a folder of event files
         self.checkpoints = path / "checkpoints"  # a folder
         self.best = path / "best.pt"  # the checkpoint with the best evaluation
         self.videos = path / "videos"  # a folder of recorded evaluation episodes
         self.curve = path / "curve.png"  # the learning curve
-        self.status = path / "status.json"  # the state of the run in one object, for scripts and schedulers
+        self.status = (
+            path / "status.json"
+        )  # the state of the run in one object, for scripts and schedulers
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(cls, *, run_dir: str | None, env_name: str, algo: str, seed: int, log_dir: str = DEFAULT_LOG_DIR) -> RunFolder:
+    def create(
+        cls,
+        *,
+        run_dir: str | None,
+        env_name: str,
+        algo: str,
+        seed: int,
+        log_dir: str = DEFAULT_LOG_DIR,
+    ) -> RunFolder:
         """Make the folder of a new run, named after it in `log_dir` unless `run_dir` says where; RunFolderError if in use."""
         runs = Path(log_dir).expanduser()
         try:
-            path = _claim(Path(run_dir).expanduser()) if run_dir else _claim_named(runs, env_name, algo, seed)
+            path = (
+                _claim(Path(run_dir).expanduser())
+                if run_dir
+                else _claim_named(runs, env_name, algo, seed)
+            )
         except OSError as error:
             place = run_dir or log_dir
             raise RunFolderError(
@@ -67,7 +85,9 @@ class RunFolder:
             return cls(_newest_run(Path(log_dir).expanduser()))
         path = Path(path_or_auto).expanduser()
         if not path.is_dir():
-            raise RunFolderError(f"There is no run folder {path_or_auto!r}; pass the folder of an earlier run or 'auto'.")
+            raise RunFolderError(
+                f"There is no run folder {path_or_auto!r}; pass the folder of an earlier run or 'auto'."
+            )
         if not _is_run(path):
             raise RunFolderError(
                 f"{path_or_auto!r} is not a run folder (it has no checkpoints/); pass the folder of an earlier run."
@@ -126,15 +146,26 @@ class Guard:
             yield
         except OSError as error:
             if path not in self._told:
-                self._told.add(path)  # before the call: the warning may itself be logged to this file
-                self.warn(f"{path} could not be kept up ({reason(error)}); training goes on and tries again later.")
+                self._told.add(
+                    path
+                )  # before the call: the warning may itself be logged to this file
+                self.warn(
+                    f"{path} could not be kept up ({reason(error)}); training goes on and tries again later."
+                )
 
 
 class Appender:
     """Appends whole records to one file, may hold them back for a while, and keeps them while writing fails."""
 
-    def __init__(self, path: Path, guard: Guard, *, header: str = "", append: bool, hold_seconds: float = 0.0) -> None:
-        self._path, self._guard, self._header, self._hold_seconds = path, guard, header.encode(), hold_seconds
+    def __init__(
+        self, path: Path, guard: Guard, *, header: str = "", append: bool, hold_seconds: float = 0.0
+    ) -> None:
+        self._path, self._guard, self._header, self._hold_seconds = (
+            path,
+            guard,
+            header.encode(),
+            hold_seconds,
+        )
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
         self._due = 0.0
@@ -261,7 +292,9 @@ def _newest_run(parent: Path) -> Path:
     # No link where symlinks need a privilege (Windows): the folders' own times have to do.
     runs = [path for path in parent.iterdir() if _is_run(path)] if parent.is_dir() else []
     if not runs:
-        raise RunFolderError(f"There is no earlier run under {parent}/; start a new one without --resume.")
+        raise RunFolderError(
+            f"There is no earlier run under {parent}/; start a new one without --resume."
+        )
     return max(runs, key=lambda path: ((path / "checkpoints").stat().st_mtime, path.name))
 
 

@@ -14,12 +14,16 @@ class TrackingError(Exception):
 class Tracker:
     """One run on Weights & Biases; without a network, WANDB_MODE=offline keeps it in the run folder."""
 
-    def __init__(self, folder: RunFolder, *, project: str, entity: str | None, description: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: RunFolder, *, project: str, entity: str | None, description: Mapping[str, Any]
+    ) -> None:
         """TrackingError if wandb is not installed or refuses."""
         try:
             import wandb
         except ImportError as error:
-            raise TrackingError("--track needs Weights & Biases: pip install wandb, or leave the flag out.") from error
+            raise TrackingError(
+                "--track needs Weights & Biases: pip install wandb, or leave the flag out."
+            ) from error
         try:
             self._run = wandb.init(
                 project=project,
@@ -30,11 +34,16 @@ class Tracker:
                 settings=wandb.Settings(silent=True),
             )
         except Exception as error:  # no login, no network, no such project
-            raise TrackingError(f"Weights & Biases refused ({error}); set WANDB_MODE=offline or leave --track out.") from error
+            raise TrackingError(
+                f"Weights & Biases refused ({error}); set WANDB_MODE=offline or leave --track out."
+            ) from error
 
     def metrics(self, row: Mapping[str, float | None]) -> None:
         """Sends a row of metrics."""
-        self._run.log({key: value for key, value in row.items() if value is not None}, step=int(row[STEPS] or 0))
+        self._run.log(
+            {key: value for key, value in row.items() if value is not None},
+            step=int(row[STEPS] or 0),
+        )
 
     def finish(self, exit_code: int) -> None:
         """Closes the run."""

@@ -43,9 +43,15 @@ class CommandLine:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        unknown = [word for word in message.split() if word.startswith("--")] if "unrecognized" in message else []
+        unknown = (
+            [word for word in message.split() if word.startswith("--")]
+            if "unrecognized" in message
+            else []
+        )
         for word in unknown:
-            near = difflib.get_close_matches(word.split("=")[0], [*self._option_string_actions], n=2)
+            near = difflib.get_close_matches(
+                word.split("=")[0], [*self._option_string_actions], n=2
+            )
             message += f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(message)
 
@@ -73,10 +79,14 @@ def _converter(name: str) -> Callable[[str], Any]:
             exact = False
         if not exact:
             what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}{' or none' if optional else ''}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {what}{' or none' if optional else ''}"
+            )
         low, high = metadata.get("minimum"), metadata.get("maximum")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise argparse.ArgumentTypeError(f"{text} must be {f'at least {low}' if high is None else f'from {low} to {high}'}")
+            raise argparse.ArgumentTypeError(
+                f"{text} must be {f'at least {low}' if high is None else f'from {low} to {high}'}"
+            )
         return value
 
     return convert
@@ -114,11 +124,15 @@ def build_parser(made_by_preset: dict[str, Any]) -> argparse.ArgumentParser:
         names = (flag_name(field), *metadata["aliases"])
         options: dict[str, Any] = {"dest": name, "help": _help(name, made_by_preset)}
         if TYPES[name] is bool:
-            options["action"] = "store_true" if name.startswith("no_") else argparse.BooleanOptionalAction
+            options["action"] = (
+                "store_true" if name.startswith("no_") else argparse.BooleanOptionalAction
+            )
         else:
             options["type"] = _converter(name)
             options["choices"] = metadata.get("choices")
-            options["metavar"] = None if metadata.get("choices") else _value_type(name).__name__.upper()
+            options["metavar"] = (
+                None if metadata.get("choices") else _value_type(name).__name__.upper()
+            )
             if metadata.get("repeated"):
                 options["nargs"] = metadata.get("count", "+")
         group.add_argument(*names, **options)
@@ -139,7 +153,10 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     namespace = vars(build_parser({}).parse_args(arguments))
     for name in ACCEPTED:
         namespace.pop(name.removeprefix("--").replace("-", "_"), None)
-    typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in namespace.items()}
+    typed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in namespace.items()
+    }
     _write_out(typed)
     from envs.ids import resolve
 
@@ -151,10 +168,16 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         env_modules=named["env_module"],
     )
     if resumed is None:
-        if named["preset"] == "authors" and (named["algo"] != "acktr" or environment.family != "physics"):
-            raise UsageError("--preset authors is for --algo acktr and bodies such as HalfCheetah-v4; leave it out")
+        if named["preset"] == "authors" and (
+            named["algo"] != "acktr" or environment.family != "physics"
+        ):
+            raise UsageError(
+                "--preset authors is for --algo acktr and bodies such as HalfCheetah-v4; leave it out"
+            )
         origin = "preset"
-        below = preset(name=named["preset"], algo=named["algo"], environment=environment, typed=typed)
+        below = preset(
+            name=named["preset"], algo=named["algo"], environment=environment, typed=typed
+        )
     else:
         origin, below = "resumed run", resumed
     origins = dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag")
@@ -174,23 +197,39 @@ def _check_kfac(config: Config, typed: dict[str, Any]) -> None:
         together = config.value_kl_clip is None
         for name in ("value_lr", "value_damping", "value_stat_decay", "value_cold_updates"):
             if typed.get(name) is not None and (together or name == "value_lr"):
-                what = "--value-updates" if name == "value_lr" else "--value-kl-clip or --value-updates"
+                what = (
+                    "--value-updates"
+                    if name == "value_lr"
+                    else "--value-kl-clip or --value-updates"
+                )
                 raise UsageError(f"--{name.replace('_', '-')} needs {what}")
     if config.algo == "acktr" and (config.network == "impala" or config.auxiliary_heads):
         which = "--network impala" if config.network == "impala" else "--auxiliary-heads"
-        raise UsageError(f"--algo acktr must see all layers of a network, and does not see those of {which}; leave that out")
+        raise UsageError(
+            f"--algo acktr must see all layers of a network, and does not see those of {which}; leave that out"
+        )
     if config.algo == "acktr" and (config.exchange != "barrier" or config.distributed_step_size):
-        which = "--distributed-step-size" if config.distributed_step_size else f"--exchange {config.exchange}"
-        raise UsageError(f"--algo acktr makes one step of all workers' batches, with as many samples of each; leave {which} out")
+        which = (
+            "--distributed-step-size"
+            if config.distributed_step_size
+            else f"--exchange {config.exchange}"
+        )
+        raise UsageError(
+            f"--algo acktr makes one step of all workers' batches, with as many samples of each; leave {which} out"
+        )
 
 
 def _check_whole_episodes(config: Config) -> None:
     if not config.whole_episodes:
         return
     if config.envs_per_process > 1:
-        raise UsageError("--whole-episodes needs --envs-per-process 1: episodes of several environments do not end together")
+        raise UsageError(
+            "--whole-episodes needs --envs-per-process 1: episodes of several environments do not end together"
+        )
     if config.algo == "acktr" and config.recurrent != "none":
-        raise UsageError("--whole-episodes is not for --algo acktr with a recurrent network; use --no-whole-episodes")
+        raise UsageError(
+            "--whole-episodes is not for --algo acktr with a recurrent network; use --no-whole-episodes"
+        )
 
 
 def _check_minibatches(config: Config) -> None:
@@ -213,7 +252,10 @@ def _check_minibatches(config: Config) -> None:
 
 def _write_out(typed: dict[str, Any]) -> None:
     """Puts what shorthands stand for in their place."""
-    for shorthand, name, on, off in (("use_gae", "gae_lambda", 0.95, 1.0), ("recurrent_policy", "recurrent", "gru", "none")):
+    for shorthand, name, on, off in (
+        ("use_gae", "gae_lambda", 0.95, 1.0),
+        ("recurrent_policy", "recurrent", "gru", "none"),
+    ):
         chosen = typed.pop(shorthand, None)
         if chosen is None:
             continue
@@ -228,7 +270,11 @@ def _print_help(arguments: Sequence[str]) -> NoReturn:
     rest = [word for word in arguments if word not in ("-h", "--help")]
     try:
         line = parse(rest)
-        made = {name: getattr(line.config, name) for name, origin in line.origins.items() if origin == "preset"}
+        made = {
+            name: getattr(line.config, name)
+            for name, origin in line.origins.items()
+            if origin == "preset"
+        }
     except Exception:  # whatever is wrong with the rest of the line, somebody asks for help
         made = {}
     build_parser(made).print_help()

@@ -40,7 +40,9 @@ class Spaces:
     num_actions: int  # how many there are to choose from, or of how many numbers one consists
     continuous: bool = False
     bounded: bool = True  # whether each number of a continuous action has bounds
-    choices: tuple[int, ...] = ()  # where an action is several choices at once: how many there are to choose from in each
+    choices: tuple[
+        int, ...
+    ] = ()  # where an action is several choices at once: how many there are to choose from in each
 
     @property
     def num_statistics(self) -> int:
@@ -80,7 +82,9 @@ def _auxiliary_heads(name: str | None, spaces: Spaces) -> Sequence[AuxiliaryHead
     try:
         heads: Sequence[AuxiliaryHead] = getattr(importlib.import_module(module), function)(spaces)
     except (ImportError, AttributeError) as problem:
-        raise UsageError(f"--auxiliary-heads {name} is not a function module:function ({problem})") from None
+        raise UsageError(
+            f"--auxiliary-heads {name} is not a function module:function ({problem})"
+        ) from None
     return heads
 
 
@@ -132,12 +136,16 @@ def build_algorithm(config: Config, worker: int = 0) -> Algorithm:
             **common,
             value_fisher_coef=config.value_fisher_coef,
             num_fisher_steps=num_fisher_steps,
-            turns=config.value_updates * ((CRITIC,),) + ((POLICY,),) if config.value_updates else ((),),
+            turns=config.value_updates * ((CRITIC,),) + ((POLICY,),)
+            if config.value_updates
+            else ((),),
         )
     return AdvantageActorCritic(**common)
 
 
-def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContext) -> KFACMemory | None:
+def build_kfac_memory(
+    config: Config, model: ActorCritic, *, context: BaseContext
+) -> KFACMemory | None:
     """What K-FAC needs where it is the optimizer. ValueError where a parameter belongs to no layer that can be captured."""
     if config.optimizer != "kfac":
         return None
@@ -145,7 +153,9 @@ def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContex
     assert isinstance(algorithm, NaturalActorCritic)
     parameters = FlatParameters(model)
     with torch.random.fork_rng(devices=[]):
-        captured = algorithm.capture(model, _blank_segment(model, (config.num_steps, config.envs_per_process)))
+        captured = algorithm.capture(
+            model, _blank_segment(model, (config.num_steps, config.envs_per_process))
+        )
     critics = {*model.critic_body.parameters(), *model.critic.parameters()}
     maps, covered = [], set()
     for (weight, bias, locations), (a, g) in zip(captured.maps, captured.samples, strict=True):
@@ -166,21 +176,36 @@ def build_kfac_memory(config: Config, model: ActorCritic, *, context: BaseContex
         if parameter in covered:
             continue
         if not name.endswith("log_std"):
-            raise ValueError(f"--algo acktr can't be used with this network: nothing is known of the curvature of {name}")
+            raise ValueError(
+                f"--algo acktr can't be used with this network: nothing is known of the curvature of {name}"
+            )
         start = parameters.start(parameter)
         known.append(Known(slice(start, start + parameter.numel()), LOG_STD_FISHER))
     size = parameters.vector.numel()
-    return KFACMemory.create(maps, known, num_workers=config.num_processes, num_parameters=size, context=context)
+    return KFACMemory.create(
+        maps, known, num_workers=config.num_processes, num_parameters=size, context=context
+    )
 
 
 def trace_gradient(config: Config, model: ActorCritic) -> Program | None:
     """For PPO's many small minibatches, alike in size, on a network without convolutions or a core; otherwise None."""
-    if config.algo != "ppo" or config.num_mini_batch == 1 or config.recurrent != "none" or config.auxiliary_heads:
+    if (
+        config.algo != "ppo"
+        or config.num_mini_batch == 1
+        or config.recurrent != "none"
+        or config.auxiliary_heads
+    ):
         return None
     if len(model.observation_shape) != 1 or config.whole_episodes:
         return None
-    steps = _blank_segment(model, (1, config.num_steps * config.envs_per_process // config.num_mini_batch))
-    return trace(build_algorithm(config), model, Batch(steps=steps, advantages=steps.rewards, returns=steps.rewards))
+    steps = _blank_segment(
+        model, (1, config.num_steps * config.envs_per_process // config.num_mini_batch)
+    )
+    return trace(
+        build_algorithm(config),
+        model,
+        Batch(steps=steps, advantages=steps.rewards, returns=steps.rewards),
+    )
 
 
 def _blank_segment(model: ActorCritic, shape: tuple[int, int]) -> Segment:
@@ -192,7 +217,9 @@ def _blank_segment(model: ActorCritic, shape: tuple[int, int]) -> Segment:
     )
 
 
-def optimizer_statistics_size(config: Config, num_parameters: int, kfac: KFACMemory | None = None) -> int:
+def optimizer_statistics_size(
+    config: Config, num_parameters: int, kfac: KFACMemory | None = None
+) -> int:
     """Numbers that the optimizer of `config` remembers."""
     if kfac is not None:
         return kfac_statistics_size(kfac.maps, num_parameters)
@@ -218,7 +245,14 @@ def build_exchange(
         optimizer = _build_optimizer(config, parameters, statistics)
     else:
         settings = _kfac_settings(config)
-        optimizer = SharedKFAC(parameters, statistics, memory=kfac, worker=worker, settings=settings, failed=inversion_failed)
+        optimizer = SharedKFAC(
+            parameters,
+            statistics,
+            memory=kfac,
+            worker=worker,
+            settings=settings,
+            failed=inversion_failed,
+        )
     if barrier is None:
         return Hogwild(parameters=parameters, optimizer=optimizer)
     return Barrier(
@@ -252,13 +286,19 @@ def _kfac_settings(config: Config) -> list[KFACSettings]:
         "stat_decay": config.value_stat_decay,
         "cold_updates": config.value_cold_updates,
     }
-    critic = dataclasses.replace(policy, **{name: value for name, value in own.items() if value is not None})
+    critic = dataclasses.replace(
+        policy, **{name: value for name, value in own.items() if value is not None}
+    )
     return [policy, critic] if _critic_apart(config) else [policy]
 
 
 def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> SharedOptimizer:
     if config.optimizer == "adam":
         first, second = config.betas
-        return SharedAdam(parameters, statistics, betas=(first, second), eps=config.eps, amsgrad=config.amsgrad)
+        return SharedAdam(
+            parameters, statistics, betas=(first, second), eps=config.eps, amsgrad=config.amsgrad
+        )
     inside = config.optimizer == "rmsprop_tf"
-    return SharedRMSprop(parameters, statistics, alpha=config.alpha, eps=config.eps, eps_inside_root=inside)
+    return SharedRMSprop(
+        parameters, statistics, alpha=config.alpha, eps=config.eps, eps_inside_root=inside
+    )

@@ -64,7 +64,9 @@ class Evaluations:
             episodes_done=self.episodes_done,
         )
         run.memory.progress.tester_heartbeat = 0
-        self._child = Child(target=run_evaluator, task=task, name="test worker", context=self._context)
+        self._child = Child(
+            target=run_evaluator, task=task, name="test worker", context=self._context
+        )
 
     def listen(self) -> None:
         """Files what has been reported, and replaces a test worker that is dead or hangs."""
@@ -84,7 +86,9 @@ class Evaluations:
 
     def _hangs(self) -> bool:
         heartbeat = self._run.memory.progress.tester_heartbeat
-        return heartbeat > 0 and time.monotonic() - heartbeat / 1e9 > self._run.config.worker_timeout
+        return (
+            heartbeat > 0 and time.monotonic() - heartbeat / 1e9 > self._run.config.worker_timeout
+        )
 
     def _replace(self, child: Child, cause: str) -> None:
         self._failures += 1
@@ -109,7 +113,9 @@ class Evaluations:
             if self.last is not None and self.last[0] >= self._reporter.steps:
                 return
             tick()
-        self._warn("the last evaluation was given up; an episode may be very long, --max-episode-length cuts it")
+        self._warn(
+            "the last evaluation was given up; an episode may be very long, --max-episode-length cuts it"
+        )
 
     def end(self) -> None:
         """Ends the test worker now."""
@@ -123,11 +129,14 @@ class Evaluations:
         mean = float(np.mean(evaluation.returns))
         if evaluation.is_best:
             self.best_mean = mean
-        self._records.evaluation(steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths)
+        self._records.evaluation(
+            steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths
+        )
         self._console.classic(
             seconds=evaluation.seconds,
             steps=evaluation.steps,
-            fps=(evaluation.steps - self._run.start_steps) / max(evaluation.seconds - self._run.elapsed, 1e-9),
+            fps=(evaluation.steps - self._run.start_steps)
+            / max(evaluation.seconds - self._run.elapsed, 1e-9),
             reward=mean,
             length=round(float(np.mean(evaluation.lengths))),
         )

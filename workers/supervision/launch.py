@@ -32,7 +32,11 @@ FIXED_ON_RESUME = (
 def warm_up(arguments: Sequence[str]) -> None:
     """Starts the server that forks workers, so that it imports torch while this process does. OSError if its socket cannot be."""
     method = _value_of("--start-method", arguments) or "auto"
-    if sys.platform != "linux" or method not in ("auto", "forkserver") or {"-h", "--help"} & {*arguments}:
+    if (
+        sys.platform != "linux"
+        or method not in ("auto", "forkserver")
+        or {"-h", "--help"} & {*arguments}
+    ):
         return
     from multiprocessing import forkserver
 
@@ -95,11 +99,21 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     from workers.supervision.supervisor import Supervisor
 
     folder = folder or RunFolder.create(
-        run_dir=config.run_dir, log_dir=config.log_dir, env_name=config.env_name, algo=config.algo, seed=config.seed
+        run_dir=config.run_dir,
+        log_dir=config.log_dir,
+        env_name=config.env_name,
+        algo=config.algo,
+        seed=config.seed,
     )
     context = get_context(config.start_method)
     run = Run(
-        config=config, environment=line.environment, spaces=spaces, folder=folder, context=context, state=state, policy=policy
+        config=config,
+        environment=line.environment,
+        spaces=spaces,
+        folder=folder,
+        context=context,
+        state=state,
+        policy=policy,
     )
     lock = lock or hold(folder)
     write_json(folder.config, run.description() | {"origins": line.origins})
@@ -107,7 +121,11 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
         file.write(shlex.join(["python", "main.py", *arguments]) + "\n")
     console = Console(stream=sys.stdout)
     records = Records(
-        folder, env_id=line.environment.id, tensorboard=config.tensorboard, append=state is not None, warn=console.warn
+        folder,
+        env_id=line.environment.id,
+        tensorboard=config.tensorboard,
+        append=state is not None,
+        warn=console.warn,
     )
     console.also = records.log
     if state is not None:
@@ -122,7 +140,9 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     console.banner(_banner(run, resumed=state is not None))
     code = 1
     try:
-        code = Supervisor(run, context=context, records=records, console=console, interrupts=interrupts).run()
+        code = Supervisor(
+            run, context=context, records=records, console=console, interrupts=interrupts
+        ).run()
     finally:
         records.close()
         lock.close()
@@ -131,7 +151,9 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     return code
 
 
-def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | None, dict[str, Any] | None, list[str]]:
+def _command_line(
+    arguments: Sequence[str],
+) -> tuple[CommandLine, Any, TextIO | None, dict[str, Any] | None, list[str]]:
     """The command line and, with --resume, the folder that it goes on with, its lock, its checkpoint and what was skipped."""
     resume = _value_of("--resume", arguments)
     if resume is None:
@@ -141,13 +163,17 @@ def _command_line(arguments: Sequence[str]) -> tuple[CommandLine, Any, TextIO | 
     from workers.records.run_folder import RunFolder
 
     folder = RunFolder.open(resume, log_dir=_value_of("--log-dir", arguments) or Config.log_dir)
-    lock = hold(folder)  # first: a run that still goes may be writing the very checkpoints that are looked through
+    lock = hold(
+        folder
+    )  # first: a run that still goes may be writing the very checkpoints that are looked through
     path, state, warnings = checkpoint.latest(folder.checkpoints)
     saved = saved_config(state)
     line = parse(arguments, resumed=saved)
     for name in FIXED_ON_RESUME:
         if line.origins.get(name) == "flag" and getattr(line.config, name) != saved.get(name):
-            raise UsageError(f"a resumed run keeps --{name.replace('_', '-')} {saved.get(name)}; leave the flag out")
+            raise UsageError(
+                f"a resumed run keeps --{name.replace('_', '-')} {saved.get(name)}; leave the flag out"
+            )
     checkpoint.set_aside_newer(path)
     return _with_cores(line), folder, lock, state, warnings
 
@@ -163,7 +189,9 @@ def _policy_to_begin_with(config: Config, spaces: "Spaces") -> tuple[dict[str, A
     if path.is_file():
         policy = checkpoint.load(path, require_digest=False)
     else:
-        _, policy, warnings = checkpoint.latest(RunFolder.open(config.load, log_dir=config.log_dir).checkpoints)
+        _, policy, warnings = checkpoint.latest(
+            RunFolder.open(config.load, log_dir=config.log_dir).checkpoints
+        )
     saved = Config(**saved_config(policy))
     if saved_spaces(policy) != spaces:
         raise UsageError(
@@ -171,7 +199,11 @@ def _policy_to_begin_with(config: Config, spaces: "Spaces") -> tuple[dict[str, A
             f"observations or actions than {config.env_name}; leave --load out"
         )
     names = (*NETWORK, "initial_log_std") if saved.state_dependent_std else NETWORK
-    differing = [_spelled(name, getattr(saved, name)) for name in names if getattr(saved, name) != getattr(config, name)]
+    differing = [
+        _spelled(name, getattr(saved, name))
+        for name in names
+        if getattr(saved, name) != getattr(config, name)
+    ]
     if differing:
         raise UsageError(
             f"the policy in {config.load!r} has a network of its own: say {' '.join(differing)}, or leave --load out"
@@ -211,12 +243,23 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
     shape = "x".join(map(str, run.spaces.observation_shape))
     stops = [f"{config.num_env_steps:,} steps"]
     stops += [f"{config.max_seconds:g} s"] if config.max_seconds is not None else []
-    stops += [f"a training return of {config.stop_reward:g}"] if config.stop_reward is not None else []
+    stops += (
+        [f"a training return of {config.stop_reward:g}"] if config.stop_reward is not None else []
+    )
     core = "" if config.recurrent == "none" else f" + {config.recurrent}{config.hidden_size}"
     rows = [
-        (config.algo, f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {num_cores} cores"),
-        ("env", f"{config.env_name}   observations {shape} ({run.spaces.observation})   {run.spaces.num_actions} actions"),
-        ("model", f"{type(run.model.body).__name__}{core}   {run.num_parameters:,} parameters   preset {config.preset}"),
+        (
+            config.algo,
+            f"torch {found['torch']}, gymnasium {found['gymnasium']}, Python {found['python']}, {num_cores} cores",
+        ),
+        (
+            "env",
+            f"{config.env_name}   observations {shape} ({run.spaces.observation})   {run.spaces.num_actions} actions",
+        ),
+        (
+            "model",
+            f"{type(run.model.body).__name__}{core}   {run.num_parameters:,} parameters   preset {config.preset}",
+        ),
         (
             "learning",
             f"shared {config.optimizer}, lr {config.lr:g}, {config.num_steps} steps x {config.envs_per_process} a segment",
@@ -225,7 +268,10 @@ def _banner(run: Any, *, resumed: bool) -> list[tuple[str, str]]:
             "workers",
             f"{config.num_processes}, each with {config.envs_per_process} environment{'s' * (config.envs_per_process > 1)}",
         ),
-        ("run", f"{run.folder.path}{'   (resumed at ' + format(run.start_steps, ',') + ' steps)' if resumed else ''}"),
+        (
+            "run",
+            f"{run.folder.path}{'   (resumed at ' + format(run.start_steps, ',') + ' steps)' if resumed else ''}",
+        ),
         ("stops at", " or ".join(stops) + "   (Ctrl-C saves and stops)"),
     ]
     if environment.note:

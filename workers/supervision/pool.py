@@ -13,7 +13,9 @@ from typing import Any
 
 from workers.process import deaf_children
 
-MESSAGE_PATIENCE = 0.1  # seconds in which to look for the rest of a message that has begun to arrive
+MESSAGE_PATIENCE = (
+    0.1  # seconds in which to look for the rest of a message that has begun to arrive
+)
 PRELOADED = ["workers.trainer", "workers.evaluator", "ale_py"]
 
 
@@ -35,11 +37,15 @@ def get_context(start_method: str) -> BaseContext:
 class Child:
     """One child process and the parent's end of its pipe."""
 
-    def __init__(self, *, target: Callable[..., None], task: Any, name: str, context: BaseContext) -> None:
+    def __init__(
+        self, *, target: Callable[..., None], task: Any, name: str, context: BaseContext
+    ) -> None:
         self.name = name
         self.last_words = ""  # the traceback that it sent before it died
         self.pipe, theirs = context.Pipe()
-        self.process: Any = context.Process(target=target, args=(task, theirs), name=name, daemon=True)  # type: ignore[attr-defined]
+        self.process: Any = context.Process(
+            target=target, args=(task, theirs), name=name, daemon=True
+        )  # type: ignore[attr-defined]
         with deaf_children():
             self.process.start()
         theirs.close()
@@ -117,7 +123,10 @@ class WorkerPool:
     @property
     def ready(self) -> int:
         """Workers that have taken a step."""
-        return sum(heartbeat / 1e9 > child.started for child, heartbeat in zip(self.children, self._heartbeats(), strict=True))
+        return sum(
+            heartbeat / 1e9 > child.started
+            for child, heartbeat in zip(self.children, self._heartbeats(), strict=True)
+        )
 
     def wait(self, seconds: float, pipes: list[Connection]) -> None:
         """Sleeps until a worker ends, sends something, or one of `pipes` has news, at most `seconds`."""
@@ -139,7 +148,11 @@ class WorkerPool:
             last_sign = max(heartbeats[worker] / 1e9, child.started, self._grace)
             if not child.process.is_alive():
                 if child.process.exitcode != 0:
-                    self._replace(worker, child.cause_of_death(), took_a_step=heartbeats[worker] / 1e9 > child.started)
+                    self._replace(
+                        worker,
+                        child.cause_of_death(),
+                        took_a_step=heartbeats[worker] / 1e9 > child.started,
+                    )
             elif now - last_sign > self._timeout:
                 child.process.kill()
                 child.process.join()
@@ -166,9 +179,14 @@ class WorkerPool:
             raise NothingWorks(f"the workers can't start: {cause}")
         if self.restarts >= self._max_restarts or self._failed_starts[worker] >= 3:
             self._tell(f"worker {worker} died ({cause})", details)
-            raise TooManyFailures(f"worker {worker} died ({cause}) after {self.restarts} replacements; see log.txt")
+            raise TooManyFailures(
+                f"worker {worker} died ({cause}) after {self.restarts} replacements; see log.txt"
+            )
         self.restarts += 1
-        self._tell(f"worker {worker} died ({cause}): replaced, the others go on (restart {self.restarts})", details)
+        self._tell(
+            f"worker {worker} died ({cause}): replaced, the others go on (restart {self.restarts})",
+            details,
+        )
         self.children[worker] = self._start(worker, self.restarts)
 
     def end(self, *, patience: float, replace: bool = False) -> None:
@@ -178,7 +196,9 @@ class WorkerPool:
         NothingWorks.
         """
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and any(child.process.is_alive() for child in self.children):
+        while time.monotonic() < deadline and any(
+            child.process.is_alive() for child in self.children
+        ):
             self.wait(min(0.05, patience), [])
             if replace and all(child.process.exitcode != 0 for child in self.children):
                 self.check()

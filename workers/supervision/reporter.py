@@ -15,7 +15,9 @@ RATE_WINDOW = 10.0  # seconds over which speeds are averaged
 class Reporter:
     """Reads what the workers write; differences between two looks give rates and means."""
 
-    def __init__(self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]) -> None:
+    def __init__(
+        self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]
+    ) -> None:
         """`elapsed` seconds and `recent` (return, length) of episodes come from the run that this one goes on with."""
         self._progress = progress
         self._episodes = EpisodeReader(progress)
@@ -23,7 +25,9 @@ class Reporter:
         self.began = time.monotonic() - elapsed
         self._elapsed, self._start_steps = elapsed, self.steps
         self._ended: float | None = None
-        self._rates: deque[tuple[float, int, int]] = deque([(time.monotonic(), self.steps, self.updates)])
+        self._rates: deque[tuple[float, int, int]] = deque(
+            [(time.monotonic(), self.steps, self.updates)]
+        )
         self._row_totals = self._totals()
         self.lag_mean: float | None = None
 
@@ -59,11 +63,18 @@ class Reporter:
     def solved(self, stop_reward: float | None) -> bool:
         """Whether a full window of training episodes reaches `stop_reward`."""
         mean = self.train_return_mean
-        return stop_reward is not None and len(self._recent) == RETURN_WINDOW and mean is not None and mean >= stop_reward
+        return (
+            stop_reward is not None
+            and len(self._recent) == RETURN_WINDOW
+            and mean is not None
+            and mean >= stop_reward
+        )
 
     def new_episodes(self) -> list[tuple[float, int, float]]:
         """(return, length, second of the run at which it ended) of the episodes since the last call."""
-        episodes = [(return_, length, at - self.began) for return_, length, at in self._episodes.new()]
+        episodes = [
+            (return_, length, at - self.began) for return_, length, at in self._episodes.new()
+        ]
         self._recent.extend((return_, length) for return_, length, _ in episodes)
         return episodes
 
@@ -92,7 +103,9 @@ class Reporter:
         steps_by_worker = self._progress.column("steps")
         return {
             "rollout/ep_rew_mean": self.train_return_mean,
-            "rollout/ep_len_mean": float(np.mean([length for _, length in self._recent])) if self._recent else None,
+            "rollout/ep_len_mean": float(np.mean([length for _, length in self._recent]))
+            if self._recent
+            else None,
             "time/fps": steps_per_second,
             "time/total_timesteps": self.steps,
             "time/time_elapsed": self.seconds,
@@ -101,7 +114,8 @@ class Reporter:
             "train/value_loss": mean["value_loss"],
             "train/entropy_loss": -mean["entropy"],
             "train/explained_variance": 1 - square_error / variance if variance > 0 else None,
-            "train/approx_kl": mean["approx_kl"] or None,  # PPO tells it, and ACKTR with --desired-kl
+            "train/approx_kl": mean["approx_kl"]
+            or None,  # PPO tells it, and ACKTR with --desired-kl
             "train/clip_fraction": mean["clip_fraction"] or None,
             "train/grad_norm": mean["grad_norm"],
             "train/learning_rate": mean["learning_rate"],
@@ -118,7 +132,13 @@ class Reporter:
 
     def _totals(self) -> dict[str, float]:
         sums = self._progress.sums.sum(axis=0)
-        names = ("contributions", "updates", "policy_lag_sum", "dropped_gradients", "failed_inversions")
+        names = (
+            "contributions",
+            "updates",
+            "policy_lag_sum",
+            "dropped_gradients",
+            "failed_inversions",
+        )
         counters = {name: float(self._progress.total(name)) for name in names}
         return counters | dict(zip(SUMS, sums.tolist(), strict=True))
 

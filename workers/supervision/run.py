@@ -23,11 +23,25 @@ from workers.records import checkpoint
 from workers.records.provenance import git_commit, versions
 from workers.records.run_folder import RunFolder
 from workers.settings.config import Config
-from workers.settings.recipes import Spaces, build_kfac_memory, build_model, optimizer_statistics_size, trace_gradient
+from workers.settings.recipes import (
+    Spaces,
+    build_kfac_memory,
+    build_model,
+    optimizer_statistics_size,
+    trace_gradient,
+)
 from workers.snapshot import normaliser_state, policy_state
 
 ROWS = ("normaliser", "returns", "counters")
-CARRIED_COUNTERS = ("steps", "contributions", "updates", "episodes", "segments", "dropped_gradients", "failed_inversions")
+CARRIED_COUNTERS = (
+    "steps",
+    "contributions",
+    "updates",
+    "episodes",
+    "segments",
+    "dropped_gradients",
+    "failed_inversions",
+)
 
 
 def look_at(environment: ResolvedId, config: Config) -> Spaces:
@@ -35,9 +49,17 @@ def look_at(environment: ResolvedId, config: Config) -> Spaces:
     env = make(environment, training=True, max_episode_length=config.max_episode_length)
     check_spaces(env)
     assert env.observation_space.shape is not None
-    observations, actions = (tuple(env.observation_space.shape), environment.observation), env.action_space
+    observations, actions = (
+        (tuple(env.observation_space.shape), environment.observation),
+        env.action_space,
+    )
     if isinstance(actions, gymnasium.spaces.Box):
-        spaces = Spaces(*observations, num_actions=actions.shape[0], continuous=True, bounded=is_bounded(actions))
+        spaces = Spaces(
+            *observations,
+            num_actions=actions.shape[0],
+            continuous=True,
+            bounded=is_bounded(actions),
+        )
     elif isinstance(actions, gymnasium.spaces.MultiDiscrete):
         choices = tuple(actions.nvec.tolist())
         spaces = Spaces(*observations, num_actions=sum(choices), choices=choices)
@@ -46,7 +68,9 @@ def look_at(environment: ResolvedId, config: Config) -> Spaces:
         spaces = Spaces(*observations, num_actions=int(actions.n))
     env.close()
     if config.squash_actions and not spaces.bounded:
-        raise EnvironmentProblem(f"{environment.id} has actions without bounds: leave --squash-actions out.")
+        raise EnvironmentProblem(
+            f"{environment.id} has actions without bounds: leave --squash-actions out."
+        )
     return spaces
 
 
@@ -65,7 +89,12 @@ class Run:
         policy: dict[str, Any] | None = None,
     ) -> None:
         """`state`: this run's own, to go on with; `policy`: another's, to begin with. ValueError if `state` has another size."""
-        self.config, self.environment, self.spaces, self.folder = config, environment, spaces, folder
+        self.config, self.environment, self.spaces, self.folder = (
+            config,
+            environment,
+            spaces,
+            folder,
+        )
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -73,7 +102,9 @@ class Run:
         self.memory = SharedMemory(
             parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
             statistics=SharedTensor(
-                optimizer_statistics_size(config, self.num_parameters, kfac), dtype=torch.float32, context=context
+                optimizer_statistics_size(config, self.num_parameters, kfac),
+                dtype=torch.float32,
+                context=context,
             ),
             normaliser=SharedTensor(
                 config.num_processes,
@@ -81,7 +112,12 @@ class Run:
                 dtype=torch.float64,
                 context=context,
             ),
-            returns=SharedTensor(config.num_processes, SharedNormaliser.row_size(1), dtype=torch.float64, context=context),
+            returns=SharedTensor(
+                config.num_processes,
+                SharedNormaliser.row_size(1),
+                dtype=torch.float64,
+                context=context,
+            ),
             progress=ProgressTable(config.num_processes, context=context),
             barrier=BarrierMemory.create(config.num_processes, self.num_parameters, context=context)
             if config.exchange == "barrier"
@@ -120,13 +156,19 @@ class Run:
             for name, shared in rows.items():
                 shared.tensor.copy_(state["rows"][name])
             counters = state["rows"]["counters"].numpy()
-            self.memory.progress.counters[:, : counters.shape[1]] = counters  # an older version may have had fewer
+            self.memory.progress.counters[:, : counters.shape[1]] = (
+                counters  # an older version may have had fewer
+            )
             self.memory.progress.column("heartbeat")[:] = 0  # of another boot's clock
         else:
             self._load_scaling(state)
             for name in CARRIED_COUNTERS:
                 self.memory.progress.column(name)[0] = state["counters"].get(name, 0)
-        self.sittings, self.elapsed, self.start_steps = state["sittings"], state["elapsed"], state["steps"]
+        self.sittings, self.elapsed, self.start_steps = (
+            state["sittings"],
+            state["elapsed"],
+            state["steps"],
+        )
         self.start_updates = state["counters"]["updates"]
         self.recent = [(return_, length) for return_, length in state["recent"]]
         self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
@@ -143,7 +185,10 @@ class Run:
     def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
         """What each worker goes on with exactly; empty where as many workers and environments, or their states, are missing."""
         saved, config = state.get("workers"), self.config
-        same = all(state["config"][name] == getattr(config, name) for name in ("num_processes", "envs_per_process", "seed"))
+        same = all(
+            state["config"][name] == getattr(config, name)
+            for name in ("num_processes", "envs_per_process", "seed")
+        )
         if config.exchange != "barrier" or not saved or not same:
             return []
         return [pack(worker) for worker in saved]
@@ -177,7 +222,11 @@ class Run:
         """What is needed to go on; exactly, with what all `workers` sent at the moment when `shared` was copied."""
         shared = shared or self.memory.copy()
         totals = shared["counters"].sum(0).tolist()
-        exact = {} if workers is None else {"workers": workers, "rows": {name: shared[name] for name in ROWS}}
+        exact = (
+            {}
+            if workers is None
+            else {"workers": workers, "rows": {name: shared[name] for name in ROWS}}
+        )
         return {
             **self.policy_state(shared),
             **exact,

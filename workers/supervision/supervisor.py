@@ -33,11 +33,24 @@ class Failure(Exception):
 class Supervisor:
     """Starts the processes, watches them, writes everything down, and ends the run for one of its reasons."""
 
-    def __init__(self, run: Run, *, context: BaseContext, records: Records, console: Console, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        context: BaseContext,
+        records: Records,
+        console: Console,
+        interrupts: Interrupts,
+    ) -> None:
         self._run, self._config, self._context = run, run.config, context
         self._records, self._console, self._interrupts = records, console, interrupts
         self._reporter = Reporter(run.memory.progress, elapsed=run.elapsed, recent=run.recent)
-        self._due = {"row": 0.0, "status": 0.0, "save": SAVE_DIR_INTERVAL, "checkpoint": self._config.checkpoint_interval}
+        self._due = {
+            "row": 0.0,
+            "status": 0.0,
+            "save": SAVE_DIR_INTERVAL,
+            "checkpoint": self._config.checkpoint_interval,
+        }
         self._segments = {"row": 0, "save": 0}
         self._bound = time.monotonic()
         self._reports = Reports(self._config.num_processes)
@@ -50,7 +63,12 @@ class Supervisor:
             receive=self._reports.add,
         )
         self._evaluations = Evaluations(
-            run, context=context, records=records, console=console, reporter=self._reporter, warn=self._warn
+            run,
+            context=context,
+            records=records,
+            console=console,
+            reporter=self._reporter,
+            warn=self._warn,
         )
         self._running, self._told_inexact = False, False
 
@@ -110,7 +128,10 @@ class Supervisor:
             return "interrupted"
         if reporter.steps >= config.num_env_steps:
             return f"reached {reporter.steps:,} steps"
-        if config.max_seconds is not None and reporter.seconds - self._run.elapsed >= config.max_seconds:
+        if (
+            config.max_seconds is not None
+            and reporter.seconds - self._run.elapsed >= config.max_seconds
+        ):
             return f"reached {config.max_seconds:g} seconds"
         if reporter.solved(config.stop_reward):
             return f"reached a training return of {reporter.train_return_mean:.2f}"
@@ -124,7 +145,9 @@ class Supervisor:
             self._write_row()
         if not self._running and self._reporter.updates > self._run.start_updates:
             self._running = True
-            self._records.log(f"first gradient {self._reporter.seconds - self._run.elapsed:.2f} s after the run began")
+            self._records.log(
+                f"first gradient {self._reporter.seconds - self._run.elapsed:.2f} s after the run began"
+            )
         if self._is_due("status", STATUS_INTERVAL):
             self._status("running" if self._running else "starting")
         self._console.status(
@@ -165,7 +188,9 @@ class Supervisor:
             **self._reporter.status(),
             eval_return_mean=evaluations.mean,
             eval_steps=None if evaluations.last is None else evaluations.last[0],
-            best_eval_return_mean=None if evaluations.best_mean == -np.inf else evaluations.best_mean,
+            best_eval_return_mean=None
+            if evaluations.best_mean == -np.inf
+            else evaluations.best_mean,
             workers_alive=self._pool.alive,
             restarts=self._pool.restarts,
             exit_code=exit_code,
@@ -173,7 +198,9 @@ class Supervisor:
 
     def _save_when_due(self) -> None:
         config = self._config
-        if self._interrupts.checkpoint_wanted or self._is_due("checkpoint", config.checkpoint_interval):
+        if self._interrupts.checkpoint_wanted or self._is_due(
+            "checkpoint", config.checkpoint_interval
+        ):
             self._interrupts.checkpoint_wanted = False
             if config.exchange == "barrier":
                 self._run.memory.progress.ask_for_reports()
@@ -181,7 +208,9 @@ class Supervisor:
                 self._checkpoint()
         if (reports := self._reports.take()) is not None:
             self._checkpoint(reports)
-        if config.save_dir and self._is_due("save", SAVE_DIR_INTERVAL, config.save_interval * config.num_processes):
+        if config.save_dir and self._is_due(
+            "save", SAVE_DIR_INTERVAL, config.save_interval * config.num_processes
+        ):
             self._save_policy()
 
     def _checkpoint(self, reports: CompleteReports | None = None) -> None:
@@ -192,7 +221,9 @@ class Supervisor:
             self._told_inexact = True
             self._warn(f"a resumed run will begin new episodes: {problem}")
         if not run.is_finite():
-            raise Failure("the shared parameters are no longer finite; go on with --resume, which takes the last good checkpoint")
+            raise Failure(
+                "the shared parameters are no longer finite; go on with --resume, which takes the last good checkpoint"
+            )
         state = run.full_state(
             elapsed=self._reporter.seconds,
             recent=self._reporter.recent,
@@ -202,7 +233,9 @@ class Supervisor:
             workers=workers,
         )
         folder = run.folder.checkpoints
-        self._attempt(lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state))
+        self._attempt(
+            lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state)
+        )
         checkpoint.rotate(folder, keep=self._config.keep_checkpoints)
 
     def _save_policy(self) -> None:
@@ -226,7 +259,9 @@ class Supervisor:
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
         self._run.memory.progress.stop()
         waits = self._config.exchange == "barrier"
-        self._pool.end(patience=2 * self._config.worker_timeout if waits else STOPPING_PATIENCE, replace=waits)
+        self._pool.end(
+            patience=2 * self._config.worker_timeout if waits else STOPPING_PATIENCE, replace=waits
+        )
         self._reporter.end()
         self._report()
         self._write_row()
@@ -235,7 +270,9 @@ class Supervisor:
             self._save_policy()
         if not interrupted:
             self._console.line("evaluating the last policy... (Ctrl-C does without)")
-            self._evaluations.once_more(tick=self._report, interrupted=lambda: self._interrupts.received is not None)
+            self._evaluations.once_more(
+                tick=self._report, interrupted=lambda: self._interrupts.received is not None
+            )
         self._evaluations.end()
         self._draw_curve()
         self._console.close()

@@ -18,13 +18,25 @@ import pytest
 import torch
 
 from workers.records import checkpoint
-from workers.records.checkpoint import CheckpointError, checkpoint_path, digest_path, latest, load, rotate, save
+from workers.records.checkpoint import (
+    CheckpointError,
+    checkpoint_path,
+    digest_path,
+    latest,
+    load,
+    rotate,
+    save,
+)
 
 ROOT = Path(checkpoint.__file__).parents[2]
 
 
 def state_of(steps: int) -> dict[str, Any]:
-    return {"steps": steps, "flat": torch.full((1000,), float(steps)), "config": {"lr": 1e-4, "names": ["a", None]}}
+    return {
+        "steps": steps,
+        "flat": torch.full((1000,), float(steps)),
+        "config": {"lr": 1e-4, "names": ["a", None]},
+    }
 
 
 def save_three(directory: Path) -> list[Path]:
@@ -42,7 +54,10 @@ def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_round_trip(tmp_path: Path) -> None:
     path = checkpoint_path(tmp_path, 12_000_000)
     assert path.name == "checkpoint_000012000000.pt"
-    state = state_of(12_000_000) | {"rng": random.Random(0).getstate(), "torch_rng": torch.get_rng_state()}
+    state = state_of(12_000_000) | {
+        "rng": random.Random(0).getstate(),
+        "torch_rng": torch.get_rng_state(),
+    }
     state["numpy_rng"] = np.random.default_rng(0).bit_generator.state
     save(path, state)
     loaded = load(path)
@@ -134,19 +149,29 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda obj, path: path.write_bytes(pickle.dumps(obj))]
+)
 def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, write: Any) -> None:
     path, marker = checkpoint_path(tmp_path, 1), tmp_path / "executed"
     write({"steps": 1, "format_version": checkpoint.FORMAT_VERSION, "x": Bomb(marker)}, path)
-    digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "format_version": checkpoint.FORMAT_VERSION}
+    digest = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "format_version": checkpoint.FORMAT_VERSION,
+    }
     digest_path(path).write_text(json.dumps(digest))
     with pytest.raises(CheckpointError, match="damaged or holds more"):
         load(path)
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(("version", "fix"), [(99, "newer .* update the program"), (1, "older .* use the version that saved it")])
-def test_other_formats_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, fix: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "fix"),
+    [(99, "newer .* update the program"), (1, "older .* use the version that saved it")],
+)
+def test_other_formats_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, fix: str
+) -> None:
     path = tmp_path / "other.pt"
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT_VERSION", version)
@@ -199,7 +224,9 @@ def test_rotate_keeps_the_newest_and_cleans_up(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     rotate(tmp_path, keep=2)
     kept = [path.name for path in paths[1:]]
-    assert sorted(os.listdir(tmp_path)) == sorted([*kept, *(name + ".json" for name in kept), "notes.txt"])
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        [*kept, *(name + ".json" for name in kept), "notes.txt"]
+    )
     rotate(tmp_path, keep=0)
     assert latest(tmp_path)[1]["steps"] == 300
 
@@ -220,7 +247,9 @@ def test_interrupt_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         assert sorted(os.listdir(tmp_path)) == ["best.pt", "best.pt.json"]
 
 
-def test_between_the_two_renames_the_old_file_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_the_two_renames_the_old_file_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "best.pt"
     save(path, state_of(1))
     replace = os.replace

@@ -29,7 +29,12 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show(screen: Console, **fields: Any) -> None:
-    known: dict[str, Any] = {"seconds": 65.0, "steps": 61_440, "steps_target": 20_000_000, "steps_per_second": 1024.0}
+    known: dict[str, Any] = {
+        "seconds": 65.0,
+        "steps": 61_440,
+        "steps_target": 20_000_000,
+        "steps_per_second": 1024.0,
+    }
     known |= {
         "train_return_mean": -20.6,
         "eval_return_mean": -21.0,
@@ -50,7 +55,12 @@ def test_pipe_has_plain_lines_and_few_of_them() -> None:
         show(screen)
     screen.close()
     lines = stream.getvalue().splitlines()
-    assert lines[:4] == ["a3c         torch", "run folder  runs/x", "            second", "[warn] worker 5 died"]
+    assert lines[:4] == [
+        "a3c         torch",
+        "run folder  runs/x",
+        "            second",
+        "[warn] worker 5 died",
+    ]
     expected = "00:01:05  61,440 / 20M steps  1,024 steps/s  train -20.6  eval -21.0  lag 7.4  16/16 workers  5h 24m left"
     assert lines[4:] == [expected] * 3
     assert "\x1b" not in stream.getvalue()
@@ -155,7 +165,12 @@ def test_stream_that_breaks_changes_no_exit_code(target: str) -> None:
     command = [sys.executable, "-c", textwrap.dedent(code)]
     if target == "broken pipe":
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout
         process.stdout.close()
@@ -165,6 +180,13 @@ def test_stream_that_breaks_changes_no_exit_code(target: str) -> None:
         if not os.path.exists(target):
             pytest.skip("no /dev/full")
         with open(target, "w") as full:
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=full, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             errors = process.communicate("go\n", timeout=30)[1]
     assert (process.returncode, errors) == (7, "")

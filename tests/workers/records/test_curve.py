@@ -21,7 +21,11 @@ def test_draws_any_number_of_points(tmp_path: Path, points: int) -> None:
     record = Records(folder, env_id="Toy-v0", tensorboard=False, append=False, warn=pytest.fail)
     for index in range(points):
         steps = 1000 * (index + 1)
-        row = {STEPS: steps, "time/time_elapsed": 10.0 * index, "rollout/ep_rew_mean": index if index else math.nan}
+        row = {
+            STEPS: steps,
+            "time/time_elapsed": 10.0 * index,
+            "rollout/ep_rew_mean": index if index else math.nan,
+        }
         record.metrics(row)
         record.evaluation(steps=steps, returns=[index, index + 2.0], lengths=[1, 2])
     record.close()

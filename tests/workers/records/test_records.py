@@ -30,7 +30,9 @@ def fail(text: str) -> None:
     raise AssertionError(text)
 
 
-def start(folder: RunFolder, *, append: bool = False, tensorboard: bool = False, warn: Any = fail) -> Records:
+def start(
+    folder: RunFolder, *, append: bool = False, tensorboard: bool = False, warn: Any = fail
+) -> Records:
     return Records(folder, env_id="Toy-v0", tensorboard=tensorboard, append=append, warn=warn)
 
 
@@ -39,7 +41,9 @@ def read_monitor(folder: RunFolder) -> tuple[dict[str, Any], list[dict[str, floa
     with open(folder.monitor) as file:
         first = file.readline()
         assert first[0] == "#"
-        return json.loads(first[1:]), [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        return json.loads(first[1:]), [
+            {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)
+        ]
 
 
 def test_monitor_has_the_format_of_stable_baselines(folder: RunFolder) -> None:
@@ -56,7 +60,14 @@ def test_monitor_has_the_format_of_stable_baselines(folder: RunFolder) -> None:
 
 def test_metrics_csv_and_jsonl(folder: RunFolder) -> None:
     record = start(folder)
-    record.metrics({STEPS: 123_456_789_012, "time/fps": 1000.5, "train/policy_loss": math.nan, "eval/mean_reward": None})
+    record.metrics(
+        {
+            STEPS: 123_456_789_012,
+            "time/fps": 1000.5,
+            "train/policy_loss": math.nan,
+            "eval/mean_reward": None,
+        }
+    )
     record.metrics({STEPS: 123_456_789_112, "train/learning_rate": 1e-4})
     lines = folder.metrics_csv.read_text().splitlines()
     assert lines[0] == ",".join(METRICS)
@@ -106,7 +117,11 @@ def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> Non
     record.metrics({STEPS: 210})
     record.close()
     assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == [100, 200, 210]
-    assert [json.loads(line)[STEPS] for line in folder.metrics_jsonl.read_text().splitlines()] == [100, 200, 210]
+    assert [json.loads(line)[STEPS] for line in folder.metrics_jsonl.read_text().splitlines()] == [
+        100,
+        200,
+        210,
+    ]
     assert [steps for steps, _, _ in read_evaluations(folder.evaluations)] == [100, 200]
     assert [row["t"] for row in read_monitor(folder)[1]] == [10.0, 20.0]
 
@@ -157,8 +172,13 @@ def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
     events = accumulator.EventAccumulator(str(folder.tensorboard))
     events.Reload()
     assert "train/grad_norm" not in events.Tags()["scalars"]
-    assert sorted((event.step, event.value) for event in events.Scalars("time/fps"))[0] == (100, 5.0)
-    board = Board(folder.path / "other", Guard(fail))  # in a process of its own it may share the folder
+    assert sorted((event.step, event.value) for event in events.Scalars("time/fps"))[0] == (
+        100,
+        5.0,
+    )
+    board = Board(
+        folder.path / "other", Guard(fail)
+    )  # in a process of its own it may share the folder
     board.video("video/eval", frames, 100, 30)
     board.flush()
     events = accumulator.EventAccumulator(str(folder.path / "other"))
@@ -189,7 +209,9 @@ def test_a_long_metrics_file_is_read_thinned(folder: RunFolder) -> None:
     assert len(read_metrics(folder.metrics_csv)) == 1000
 
 
-def test_tensorboard_missing_is_told_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_missing_is_told_once(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     warnings: list[str] = []
     record = start(folder, tensorboard=True, warn=warnings.append)

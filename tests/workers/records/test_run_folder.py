@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from workers.records import run_folder
-from workers.records.run_folder import Appender, Guard, RunFolder, RunFolderError, replacing, write_json
+from workers.records.run_folder import (
+    Appender,
+    Guard,
+    RunFolder,
+    RunFolderError,
+    replacing,
+    write_json,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +53,11 @@ def test_given_folder() -> None:
     assert folder.path == Path("deep/er/mine")
     assert not Path("runs").exists()
     assert RunFolder.open("deep/er/mine").path == folder.path
-    assert (folder.monitor.name, folder.tensorboard.name, folder.best.name) == ("0.monitor.csv", "tb", "best.pt")
+    assert (folder.monitor.name, folder.tensorboard.name, folder.best.name) == (
+        "0.monitor.csv",
+        "tb",
+        "best.pt",
+    )
 
 
 def test_empty_folder_is_taken_and_used_one_refused() -> None:
@@ -95,7 +106,16 @@ def test_auto_without_symlinks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_write_json_is_strict_and_atomic() -> None:
     path = Path("a.json")
-    write_json(path, {"nan": math.nan, "inf": [math.inf, 1.5], "mean": np.float64(2), "n": np.int64(3), "p": Path("x")})
+    write_json(
+        path,
+        {
+            "nan": math.nan,
+            "inf": [math.inf, 1.5],
+            "mean": np.float64(2),
+            "n": np.int64(3),
+            "p": Path("x"),
+        },
+    )
     before = path.read_text()
     assert json.loads(before) == {"nan": None, "inf": [None, 1.5], "mean": 2.0, "n": 3, "p": "x"}
     with pytest.raises(TypeError), replacing(path) as file:

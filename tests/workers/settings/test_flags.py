@@ -20,7 +20,12 @@ OTHER_VALUES = {
 
 
 def run_main(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(ROOT / "main.py"), *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def typed(name: str) -> list[str]:
@@ -52,18 +57,44 @@ def test_every_flag_changes_its_field(name):
         (["--algo", "acktr", "--optimizer", "adam"], "acktr does not go with --optimizer adam"),
         (["--algo", "a2c", "--optimizer", "kfac"], "a2c does not go with --optimizer kfac"),
         (["--algo", "acktr", "--network", "impala"], "leave that out"),
-        (["--algo", "acktr", "--auxiliary-heads", "a:b"], "does not see those of --auxiliary-heads"),
+        (
+            ["--algo", "acktr", "--auxiliary-heads", "a:b"],
+            "does not see those of --auxiliary-heads",
+        ),
         (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
-        (["--algo", "acktr", "--value-damping", "0.1"], "--value-damping needs --value-kl-clip or --value-updates"),
-        (["--algo", "acktr", "--value-kl-clip", "0.1", "--value-lr", "0.1"], "--value-lr needs --value-updates"),
-        (["--preset", "authors", "--env-name", "HalfCheetah-v4"], "--preset authors is for --algo acktr and bodies"),
+        (
+            ["--algo", "acktr", "--value-damping", "0.1"],
+            "--value-damping needs --value-kl-clip or --value-updates",
+        ),
+        (
+            ["--algo", "acktr", "--value-kl-clip", "0.1", "--value-lr", "0.1"],
+            "--value-lr needs --value-updates",
+        ),
+        (
+            ["--preset", "authors", "--env-name", "HalfCheetah-v4"],
+            "--preset authors is for --algo acktr and bodies",
+        ),
         (
             ["--preset", "authors", "--algo", "acktr", "--env-name", "CartPole-v1"],
             "--preset authors is for --algo acktr and bodies",
         ),
-        (["--algo", "acktr", "--distributed-step-size", "5", "20"], "leave --distributed-step-size out"),
+        (
+            ["--algo", "acktr", "--distributed-step-size", "5", "20"],
+            "leave --distributed-step-size out",
+        ),
         (["--algo", "acktr", "--whole-episodes"], "--whole-episodes needs --envs-per-process 1"),
-        (["--algo", "acktr", "--whole-episodes", "--envs-per-process", "1", "--recurrent", "gru"], "use --no-whole-episodes"),
+        (
+            [
+                "--algo",
+                "acktr",
+                "--whole-episodes",
+                "--envs-per-process",
+                "1",
+                "--recurrent",
+                "gru",
+            ],
+            "use --no-whole-episodes",
+        ),
     ],
 )
 def test_what_does_not_go_with_acktr_is_refused(words, sentence):
@@ -72,12 +103,24 @@ def test_what_does_not_go_with_acktr_is_refused(words, sentence):
 
 
 def test_the_authors_batches_are_of_whole_episodes_where_a_worker_has_one_environment():
-    authors = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors", "--num-processes", "2"]
+    authors = [
+        "--env-name",
+        "HalfCheetah-v4",
+        "--algo",
+        "acktr",
+        "--preset",
+        "authors",
+        "--num-processes",
+        "2",
+    ]
     config = parse(authors).config
     assert (config.num_steps, config.whole_episodes, config.value_gae_lambda) == (1250, True, 1.0)
     config = parse([*authors, "--envs-per-process", "5"]).config
     assert (config.num_steps, config.whole_episodes) == (250, False)
-    for more in (["--recurrent", "gru"], ["--num-processes", "8"]):  # whose segments would not reach an episode's end
+    for more in (
+        ["--recurrent", "gru"],
+        ["--num-processes", "8"],
+    ):  # whose segments would not reach an episode's end
         assert not parse([*authors, *more]).config.whole_episodes
 
 
@@ -85,7 +128,9 @@ def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region
     authors = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"]
     joint = parse([*authors, "--value-updates", "0"]).config
     assert (joint.value_updates, joint.value_kl_clip) == (0, 0.3)
-    one_region = parse([*authors, "--value-updates", "0", "--value-kl-clip", "none", "--desired-kl", "none"]).config
+    one_region = parse(
+        [*authors, "--value-updates", "0", "--value-kl-clip", "none", "--desired-kl", "none"]
+    ).config
     assert (one_region.value_kl_clip, one_region.desired_kl) == (None, None)
     with pytest.raises(UsageError, match="'never' is not a number or none"):
         parse([*authors, "--desired-kl", "never"])
@@ -101,8 +146,16 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
 @pytest.mark.parametrize(
     ("words", "environment", "batch"),
     [
-        ("--env-name PongNoFrameskip-v4 --algo a2c --num-processes 4", "PongNoFrameskip-v4", (4, 4, 10, 4e-4)),
-        ("--env-name PongNoFrameskip-v4 --algo a2c --num-processes 16 --no-cuda", "PongNoFrameskip-v4", (16, 1, 10, 4e-4)),
+        (
+            "--env-name PongNoFrameskip-v4 --algo a2c --num-processes 4",
+            "PongNoFrameskip-v4",
+            (4, 4, 10, 4e-4),
+        ),
+        (
+            "--env-name PongNoFrameskip-v4 --algo a2c --num-processes 16 --no-cuda",
+            "PongNoFrameskip-v4",
+            (16, 1, 10, 4e-4),
+        ),
         (
             "--env-name PongNoFrameskip-v4 --algo ppo --use-gae --lr 2.5e-4 --clip-param 0.1 --value-loss-coef 0.5"
             " --num-processes 8 --num-steps 128 --num-mini-batch 4 --log-interval 1 --use-linear-lr-decay --entropy-coef 0.01"
@@ -110,7 +163,11 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
             "PongNoFrameskip-v4",
             (8, 1, 128, 2.5e-4),
         ),
-        ("--env-name Reacher-v2 --algo a2c --num-env-steps 1000000 --num-processes 4", "Reacher-v4", (4, 4, 20, 3e-3)),
+        (
+            "--env-name Reacher-v2 --algo a2c --num-env-steps 1000000 --num-processes 4",
+            "Reacher-v4",
+            (4, 4, 20, 3e-3),
+        ),
         (
             "--env-name Reacher-v2 --algo ppo --use-gae --log-interval 1 --num-steps 2048 --num-processes 1 --lr 3e-4"
             " --entropy-coef 0 --value-loss-coef 0.5 --ppo-epoch 10 --num-mini-batch 32 --gamma 0.99 --gae-lambda 0.95"
@@ -118,8 +175,16 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
             "Reacher-v4",
             (1, 1, 2048, 3e-4),
         ),
-        ("--env-name PongNoFrameskip-v4 --algo acktr --num-processes 32 --num-steps 20", "PongNoFrameskip-v4", (32, 1, 20, 0.5)),
-        ("--algo acktr --env-name Reacher-v2 --seed 0 --num-env-steps 1000 --num-processes 2", "Reacher-v4", (2, 8, 20, 0.25)),
+        (
+            "--env-name PongNoFrameskip-v4 --algo acktr --num-processes 32 --num-steps 20",
+            "PongNoFrameskip-v4",
+            (32, 1, 20, 0.5),
+        ),
+        (
+            "--algo acktr --env-name Reacher-v2 --seed 0 --num-env-steps 1000 --num-processes 2",
+            "Reacher-v4",
+            (2, 8, 20, 0.25),
+        ),
         (
             "--env-name PongNoFrameskip-v4 --algo ppo --recurrent-policy --num-processes 8 --num-steps 128 --num-mini-batch 4",
             "PongNoFrameskip-v4",
@@ -137,11 +202,26 @@ def test_commands_of_pytorch_a2c_ppo_acktrs_users(words, environment, batch):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("PongNoFrameskip-v4 --algo ppo --obs-mode stack42", {"lr": 5e-4, "hidden_size": 512, "network": "auto"}),
-        ("PongNoFrameskip-v4 --algo acktr --obs-mode stack42", {"kl_clip": 0.03, "hidden_size": 512, "network": "auto"}),
-        ("PongNoFrameskip-v4 --algo acktr", {"kl_clip": 0.03, "hidden_size": 512, "network": "narrow"}),
-        ("InvertedDoublePendulum-v4 --algo a2c --num-processes 2", {"num_steps": 50, "gae_lambda": 0.97, "lr": 1.5e-3}),
-        ("InvertedDoublePendulum-v4 --algo a3c --num-processes 2", {"num_steps": 20, "gae_lambda": 0.95, "lr": 3e-3}),
+        (
+            "PongNoFrameskip-v4 --algo ppo --obs-mode stack42",
+            {"lr": 5e-4, "hidden_size": 512, "network": "auto"},
+        ),
+        (
+            "PongNoFrameskip-v4 --algo acktr --obs-mode stack42",
+            {"kl_clip": 0.03, "hidden_size": 512, "network": "auto"},
+        ),
+        (
+            "PongNoFrameskip-v4 --algo acktr",
+            {"kl_clip": 0.03, "hidden_size": 512, "network": "narrow"},
+        ),
+        (
+            "InvertedDoublePendulum-v4 --algo a2c --num-processes 2",
+            {"num_steps": 50, "gae_lambda": 0.97, "lr": 1.5e-3},
+        ),
+        (
+            "InvertedDoublePendulum-v4 --algo a3c --num-processes 2",
+            {"num_steps": 20, "gae_lambda": 0.95, "lr": 3e-3},
+        ),
     ],
 )
 def test_what_presets_know_of_smaller_stacks_and_of_balance_at_a_barrier(words, expected):
@@ -192,18 +272,27 @@ def test_the_learning_rate_of_the_preset_grows_with_the_batch():
 def test_presets_of_ppo_fit_whatever_batch_is_typed(name, exchange, batch):
     config = parse(["--env-name", name, "--algo", "ppo", "--exchange", exchange, *batch]).config
     steps = min(config.distributed_step_size or (config.num_steps,))
-    assert config.num_mini_batch <= config.envs_per_process * (steps if config.recurrent == "none" else 1)
+    assert config.num_mini_batch <= config.envs_per_process * (
+        steps if config.recurrent == "none" else 1
+    )
 
 
 def test_the_batch_of_ppo_is_that_of_all_workers_together():
-    for words in (("--num-processes", "2"), ("--num-processes", "1", "--num-steps", "2048"), ("--num-processes", "16")):
+    for words in (
+        ("--num-processes", "2"),
+        ("--num-processes", "1", "--num-steps", "2048"),
+        ("--num-processes", "16"),
+    ):
         config = parse(["--env-name", "HalfCheetah-v4", "--algo", "ppo", *words]).config
         batch = config.num_processes * config.envs_per_process * config.num_steps
         assert (batch, config.num_mini_batch, config.ppo_epoch, config.lr) == (2048, 8, 10, 6e-4)
 
 
 def test_a_game_and_a_large_batch_have_settings_of_their_own():
-    pong, breakout = (parse(["--env-name", name, "--envs-per-process", "16"]).config for name in ("Pong-v0", "Breakout-v0"))
+    pong, breakout = (
+        parse(["--env-name", name, "--envs-per-process", "16"]).config
+        for name in ("Pong-v0", "Breakout-v0")
+    )
     assert (pong.gamma, breakout.gamma) == (0.98, 0.99)
     assert (pong.num_steps, parse(["--env-name", "Pong-v0"]).config.num_steps) == (10, 20)
     assert parse(["--env-name", "CartPole-v1", "--envs-per-process", "16"]).config.num_steps == 20
@@ -211,7 +300,12 @@ def test_a_game_and_a_large_batch_have_settings_of_their_own():
 
 def test_physics_come_in_large_batches():
     cheetah = parse(["--env-name", "HalfCheetah-v4"]).config
-    assert (cheetah.envs_per_process, cheetah.scale_rewards, cheetah.lr, cheetah.optimizer) == (16, True, 3e-3, "rmsprop_tf")
+    assert (cheetah.envs_per_process, cheetah.scale_rewards, cheetah.lr, cheetah.optimizer) == (
+        16,
+        True,
+        3e-3,
+        "rmsprop_tf",
+    )
     four = parse(["--env-name", "HalfCheetah-v4", "--envs-per-process", "4"]).config
     assert (four.envs_per_process, four.lr) == (4, pytest.approx(cheetah.lr / 2, rel=0.05))
     assert parse(["--env-name", "CartPole-v1"]).config.envs_per_process == 1
@@ -235,7 +329,12 @@ def test_bodies_have_their_discounts(algo, env_name, gamma):
 
 def test_classic_is_pytorch_a3cs_setting():
     config = parse(["--preset", "classic"]).config
-    assert (config.lr, config.gae_lambda, config.max_grad_norm, config.activation) == (1e-4, 1.0, 50.0, "elu")
+    assert (config.lr, config.gae_lambda, config.max_grad_norm, config.activation) == (
+        1e-4,
+        1.0,
+        50.0,
+        "elu",
+    )
     assert (config.loss_reduction, config.num_steps, config.entropy_coef) == ("sum", 20, 0.01)
 
 
@@ -313,14 +412,30 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
         ),
         (
             [
-                *("--env-name", "CartPole-v1", "--algo", "ppo", "--recurrent-policy", "--num-processes", "3"),
+                *(
+                    "--env-name",
+                    "CartPole-v1",
+                    "--algo",
+                    "ppo",
+                    "--recurrent-policy",
+                    "--num-processes",
+                    "3",
+                ),
                 *("--whole-episodes", "--envs-per-process", "1", "--num-mini-batch", "3"),
             ],
             2,
             "more than the 1 sequences",
         ),
-        (["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"], 2, "contradict each other"),
-        (["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"], 2, "leave --squash-actions out"),
+        (
+            ["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"],
+            2,
+            "contradict each other",
+        ),
+        (
+            ["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"],
+            2,
+            "leave --squash-actions out",
+        ),
         (["--resume", "nowhere"], 2, "nowhere"),
     ],
 )

@@ -11,39 +11,133 @@ import torch
 from tests.workers.runs import RunningMain, is_gone, wait_until
 from workers.records import checkpoint
 
-BANDIT = ("--env-name", "envs.toys:Bandit-v0", "--eval-interval", "0", "--video-interval", "0", "--eval-episodes", "1")
+BANDIT = (
+    "--env-name",
+    "envs.toys:Bandit-v0",
+    "--eval-interval",
+    "0",
+    "--video-interval",
+    "0",
+    "--eval-episodes",
+    "1",
+)
 HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
 SETTINGS = {
     "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
-    "ppo": (*HOPPER, "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "30720", "--ppo-epoch", "2"),
+    "ppo": (
+        *HOPPER,
+        "--algo",
+        "ppo",
+        "--num-processes",
+        "2",
+        "--num-env-steps",
+        "30720",
+        "--ppo-epoch",
+        "2",
+    ),
     "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
     "acktr as its authors": (
         *(*HOPPER, "--algo", "acktr", "--preset", "authors", "--num-processes", "2"),
         *("--num-steps", "250", "--value-updates", "3", "--num-env-steps", "30000"),
     ),
     "acktr with an LSTM": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2"),
+        *(
+            "--env-name",
+            "envs.toys:Recall-v0",
+            *BANDIT[2:],
+            "--algo",
+            "acktr",
+            "--num-processes",
+            "2",
+        ),
         *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),
         *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
     ),
     "a2c on frames, with an LSTM": (
-        *("--env-name", "Pong-v0", *BANDIT[2:], "--algo", "a2c", "--num-processes", "2", "--envs-per-process", "2"),
+        *(
+            "--env-name",
+            "Pong-v0",
+            *BANDIT[2:],
+            "--algo",
+            "a2c",
+            "--num-processes",
+            "2",
+            "--envs-per-process",
+            "2",
+        ),
         *("--num-env-steps", "4000", "--hidden-size", "32"),
     ),
     "ppo on stacks": (
-        *("--env-name", "BreakoutNoFrameskip-v4", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--obs-mode", "stack42"),
-        *("--envs-per-process", "2", "--num-steps", "32", "--num-env-steps", "4000", "--hidden-size", "64"),
+        *(
+            "--env-name",
+            "BreakoutNoFrameskip-v4",
+            *BANDIT[2:],
+            "--algo",
+            "ppo",
+            "--num-processes",
+            "2",
+            "--obs-mode",
+            "stack42",
+        ),
+        *(
+            "--envs-per-process",
+            "2",
+            "--num-steps",
+            "32",
+            "--num-env-steps",
+            "4000",
+            "--hidden-size",
+            "64",
+        ),
     ),
     "acktr with convolutions": (
-        *("--env-name", "PongNoFrameskip-v4", *BANDIT[2:], "--algo", "acktr", "--num-processes", "2", "--envs-per-process", "2"),
+        *(
+            "--env-name",
+            "PongNoFrameskip-v4",
+            *BANDIT[2:],
+            "--algo",
+            "acktr",
+            "--num-processes",
+            "2",
+            "--envs-per-process",
+            "2",
+        ),
         *("--num-env-steps", "4000", "--hidden-size", "64"),
     ),
     "ppo with fewer sequences of a worker than minibatches": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "3", "--num-env-steps", "6000"),
-        *("--envs-per-process", "1", "--num-mini-batch", "2", "--recurrent-policy", "--target-kl", "0.02"),
+        *(
+            "--env-name",
+            "envs.toys:Recall-v0",
+            *BANDIT[2:],
+            "--algo",
+            "ppo",
+            "--num-processes",
+            "3",
+            "--num-env-steps",
+            "6000",
+        ),
+        *(
+            "--envs-per-process",
+            "1",
+            "--num-mini-batch",
+            "2",
+            "--recurrent-policy",
+            "--target-kl",
+            "0.02",
+        ),
     ),
     "ppo with a GRU": (
-        *("--env-name", "envs.toys:Recall-v0", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2", "--num-env-steps", "6000"),
+        *(
+            "--env-name",
+            "envs.toys:Recall-v0",
+            *BANDIT[2:],
+            "--algo",
+            "ppo",
+            "--num-processes",
+            "2",
+            "--num-env-steps",
+            "6000",
+        ),
         *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),
     ),
 }
@@ -54,7 +148,9 @@ def start(tmp_path):
     """Starts runs in folders of the test, and leaves none behind."""
     runs = []
 
-    def one(name: str, *arguments: str, base: tuple[str, ...] = BANDIT, resume: bool = False) -> RunningMain:
+    def one(
+        name: str, *arguments: str, base: tuple[str, ...] = BANDIT, resume: bool = False
+    ) -> RunningMain:
         runs.append(RunningMain(tmp_path / name, *arguments, base=base, resume=resume))
         return runs[-1]
 
@@ -92,7 +188,9 @@ def test_runs_of_one_seed_end_with_the_same_bits_also_when_one_is_stopped_and_re
     assert_same(final(whole), final(resumed))
 
 
-def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(tmp_path, start):
+def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(
+    tmp_path, start
+):
     settings = (*HOPPER, "--algo", "a2c", "--num-processes", "2", "--num-env-steps", "60000")
     killed = start("killed", "--checkpoint-interval", "1", base=settings)
     folder = tmp_path / "killed" / "checkpoints"
@@ -107,8 +205,21 @@ def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_
 
 @pytest.mark.parametrize("algo", ["a3c", "ppo"])
 def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
-    base = (*HOPPER, "--algo", algo, "--num-processes", "1", "--num-env-steps", "3000", "--envs-per-process", "1")
-    barrier, hogwild = (RunningMain(tmp_path / name, "--exchange", name, base=base) for name in ("barrier", "hogwild"))
+    base = (
+        *HOPPER,
+        "--algo",
+        algo,
+        "--num-processes",
+        "1",
+        "--num-env-steps",
+        "3000",
+        "--envs-per-process",
+        "1",
+    )
+    barrier, hogwild = (
+        RunningMain(tmp_path / name, "--exchange", name, base=base)
+        for name in ("barrier", "hogwild")
+    )
     assert barrier.finish() == 0, barrier.text
     assert hogwild.finish() == 0, hogwild.text
     for name in ("parameters", "statistics"):
@@ -117,13 +228,19 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("algo", ["a2c", "ppo", "acktr", "acktr --value-updates 3 --desired-kl 0.01"])
-def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(tmp_path, algo, number):
+@pytest.mark.parametrize(
+    "algo", ["a2c", "ppo", "acktr", "acktr --value-updates 3 --desired-kl 0.01"]
+)
+def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(
+    tmp_path, algo, number
+):
     flags = ("--num-env-steps", "1e9", "--worker-timeout", "2", "--checkpoint-interval", "1")
     run = RunningMain(tmp_path / "run", "--algo", *algo.split(), *flags)
     try:
         for _ in range(3):
-            run.wait_for(run.status["steps"] + 1000 if (run.folder / "status.json").exists() else 1000)
+            run.wait_for(
+                run.status["steps"] + 1000 if (run.folder / "status.json").exists() else 1000
+            )
             victim = run.workers[0]
             time.sleep(0.1)
             os.kill(victim, number)
@@ -153,7 +270,17 @@ def test_a_worker_that_is_dead_when_the_run_ends_is_replaced_for_the_last_segmen
 
 
 def test_a_reward_that_is_not_a_number_costs_its_segment_and_no_more(tmp_path):
-    base = ("--env-name", "envs.toys:NaN-v0", "--env-kwargs", "p=0.001", *BANDIT[2:], "--algo", "ppo", "--num-processes", "2")
+    base = (
+        "--env-name",
+        "envs.toys:NaN-v0",
+        "--env-kwargs",
+        "p=0.001",
+        *BANDIT[2:],
+        "--algo",
+        "ppo",
+        "--num-processes",
+        "2",
+    )
     run = RunningMain(tmp_path / "run", "--num-env-steps", "8000", base=base)
     assert run.finish() == 0, run.text
     assert run.status["restarts"] == 0

@@ -29,7 +29,9 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(run):
     for _ in range(5):
         victim = run.workers[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda victim=victim: victim not in run.workers and len(run.workers) == 2, 10, run)
+        wait_until(
+            lambda victim=victim: victim not in run.workers and len(run.workers) == 2, 10, run
+        )
     run.wait_for(run.status["steps"] + 5000)
     assert run.status["restarts"] == 5
     assert run.status["workers_alive"] == 2
@@ -46,14 +48,18 @@ def test_a_stopped_worker_is_replaced(run):
 
 
 @pytest.mark.parametrize("to_the_group", [True, False])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_a_signal_saves_and_stops(run, number, code, to_the_group):
     run.wait_for(1000)
     family = run.family
     assert len(family) >= 4
     began = time.monotonic()
     run.process.send_signal(number)
-    if to_the_group:  # as terminals, timeout(1) and schedulers do, the main process being in the group
+    if (
+        to_the_group
+    ):  # as terminals, timeout(1) and schedulers do, the main process being in the group
         os.killpg(run.process.pid, number)
     assert run.finish(20) == code
     assert time.monotonic() - began < 10
@@ -115,15 +121,29 @@ def test_a_run_that_still_goes_is_not_resumed(run):
     run.process.send_signal(signal.SIGUSR1)
     wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
     second = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), "--resume", str(run.folder)], capture_output=True, text=True, timeout=60
+        [sys.executable, str(ROOT / "main.py"), "--resume", str(run.folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert second.returncode == 2
     assert "still going" in second.stderr
 
 
 def test_environments_that_crash_now_and_then(tmp_path):
-    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=0.0005", "--num-processes", "2", "--eval-interval", "0")
-    run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", "--max-restarts", "1000", base=base)
+    base = (
+        "--env-name",
+        "envs.toys:Crash-v0",
+        "--env-kwargs",
+        "p=0.0005",
+        "--num-processes",
+        "2",
+        "--eval-interval",
+        "0",
+    )
+    run = RunningMain(
+        tmp_path / "run", "--num-env-steps", "20000", "--max-restarts", "1000", base=base
+    )
     assert run.finish() == 0, run.text
     assert run.status["restarts"] > 0
     assert "Traceback" not in run.text
@@ -131,7 +151,16 @@ def test_environments_that_crash_now_and_then(tmp_path):
 
 
 def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
-    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=1.0", "--num-processes", "2", "--eval-interval", "0")
+    base = (
+        "--env-name",
+        "envs.toys:Crash-v0",
+        "--env-kwargs",
+        "p=1.0",
+        "--num-processes",
+        "2",
+        "--eval-interval",
+        "0",
+    )
     run = RunningMain(tmp_path / "run", base=base)
     assert run.finish(30) == 1, run.text
     assert run.status["state"] == "failed"
@@ -139,14 +168,34 @@ def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
 
 
 def test_an_environment_that_hangs_is_replaced(tmp_path):
-    base = ("--env-name", "envs.toys:Hang-v0", "--env-kwargs", "n=2000", "--num-processes", "2", "--eval-interval", "0")
-    run = RunningMain(tmp_path / "run", "--num-env-steps", "10000", "--worker-timeout", "1", base=base)
+    base = (
+        "--env-name",
+        "envs.toys:Hang-v0",
+        "--env-kwargs",
+        "n=2000",
+        "--num-processes",
+        "2",
+        "--eval-interval",
+        "0",
+    )
+    run = RunningMain(
+        tmp_path / "run", "--num-env-steps", "10000", "--worker-timeout", "1", base=base
+    )
     assert run.finish(40) == 0, run.text
     assert run.status["restarts"] > 0
 
 
 def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
-    base = ("--env-name", "envs.toys:NaN-v0", "--env-kwargs", "p=0.001", "--num-processes", "2", "--eval-interval", "0")
+    base = (
+        "--env-name",
+        "envs.toys:NaN-v0",
+        "--env-kwargs",
+        "p=0.001",
+        "--num-processes",
+        "2",
+        "--eval-interval",
+        "0",
+    )
     run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", base=base)
     assert run.finish() == 0, run.text
     assert run.status["dropped_gradients"] > 0
@@ -155,7 +204,16 @@ def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
 
 
 def test_too_many_failures_are_exit_code_3(tmp_path):
-    base = ("--env-name", "envs.toys:Crash-v0", "--env-kwargs", "p=0.01", "--num-processes", "2", "--eval-interval", "0")
+    base = (
+        "--env-name",
+        "envs.toys:Crash-v0",
+        "--env-kwargs",
+        "p=0.01",
+        "--num-processes",
+        "2",
+        "--eval-interval",
+        "0",
+    )
     run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", base=base)
     assert run.finish(40) == 3, run.text
     assert run.status["exit_code"] == 3

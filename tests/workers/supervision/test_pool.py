@@ -22,7 +22,9 @@ def speak(stops: bool, pipe) -> None:
 def test_a_child_that_is_stopped_in_the_middle_of_a_message_is_replaced():
     received, told, stops = [], [], iter((True, False))
     pool = WorkerPool(
-        start=lambda worker, restarts: Child(target=speak, task=next(stops), name="child", context=get_context("spawn")),
+        start=lambda worker, restarts: Child(
+            target=speak, task=next(stops), name="child", context=get_context("spawn")
+        ),
         heartbeats=lambda: [1 if pool.children[0].last_words else time.monotonic_ns()],
         timeout=2.0,
         max_restarts=1,

@@ -19,15 +19,39 @@ def may_mount() -> bool:
         return False
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0 or not may_mount(), reason="must be root, to mount")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0 or not may_mount(), reason="must be root, to mount"
+)
 @pytest.mark.parametrize("temporary_is_tiny", [False, True])
 def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, tmp_path_factory, temporary_is_tiny):
     tiny = tmp_path_factory.mktemp("tiny")  # sockets lie in it, whose names must be short
     mount = f"mount -t tmpfs -o size=1m tmpfs /dev/shm; mount -t tmpfs -o size=1m tmpfs '{tiny}'; exec \"$@\""
-    big_network = ("--hidden-size", "512", "--num-layers", "3", "--num-env-steps", "500", "--save-dir", "")
-    train = [sys.executable, str(ROOT / "main.py"), *SMALL, *big_network, "--run-dir", str(tmp_path / "run")]
+    big_network = (
+        "--hidden-size",
+        "512",
+        "--num-layers",
+        "3",
+        "--num-env-steps",
+        "500",
+        "--save-dir",
+        "",
+    )
+    train = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        *SMALL,
+        *big_network,
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
     environment = os.environ | ({"TMPDIR": str(tiny)} if temporary_is_tiny else {})
-    result = subprocess.run([*NAMESPACE, mount, "sh", *train], capture_output=True, text=True, env=environment, timeout=90)
+    result = subprocess.run(
+        [*NAMESPACE, mount, "sh", *train],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=90,
+    )
     if temporary_is_tiny:
         assert result.returncode == 1
         assert "--shm-size=1g" in result.stderr
@@ -36,12 +60,16 @@ def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, tmp_path_factory, tem
         assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else do processes come from a server with a socket")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="nowhere else do processes come from a server with a socket"
+)
 def test_a_temporary_folder_with_too_long_a_name_for_a_socket_is_named(tmp_path):
     long = tmp_path / ("long" * 25)
     long.mkdir()
     train = [sys.executable, str(ROOT / "main.py"), *SMALL, "--run-dir", str(tmp_path / "run")]
-    result = subprocess.run(train, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(long)}, timeout=90)
+    result = subprocess.run(
+        train, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(long)}, timeout=90
+    )
     assert result.returncode == 2
     (sentence,) = result.stderr.splitlines()
     assert str(long) in sentence and "set TMPDIR to a folder with a shorter name" in sentence
