@@ -1,4 +1,7 @@
-"""Actions as policies give them: flat vectors, of numbers in [-1, 1] wherever there are bounds, or of choices from 0 up."""
+"""Actions as policies give them.
+
+They are flat vectors: of numbers, in [-1, 1] wherever there are bounds, or of choices from 0 up.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 
 def is_bounded(space: Box) -> bool:
-    """Whether every number of an action has a lowest and a highest value."""
+    """Return whether every number of an action has a lowest and a highest value."""
     return bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
 
 
 def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Takes what a policy gives instead of the environment's own Box, MultiDiscrete or MultiBinary; others stay as they are.
+    """Return `env` with an action space that a policy can give.
 
-    For a Box that is float32 [A] with bounds -1 and 1 (numbers without bounds keep their scale), for the other two int64 [D],
-    the number of each choice.
+    Box: float32 [A] with bounds -1 and 1; numbers without bounds keep their scale.
+    MultiDiscrete and MultiBinary: int64 [D], the number of each choice.
+    Discrete: an int from 0 up. Other spaces stay as they are.
     """
     own = env.action_space
     if isinstance(own, Box) and np.issubdtype(own.dtype, np.floating):
@@ -43,12 +47,13 @@ def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 def _adapt_box(env: gym.Env[Any, Any], own: Box) -> gym.Env[Any, Any]:
     space = Box(own.low.reshape(-1), own.high.reshape(-1), dtype=own.dtype)
     if len(own.shape) != 1 or not is_bounded(own):
-        # Where all numbers have bounds, a policy clips to -1 and 1 itself.
+        # No clipping is needed where all numbers have bounds: the policy clips to [-1, 1] itself.
         env = gym.wrappers.TransformAction(
             env, lambda action: np.clip(action.reshape(own.shape), own.low, own.high), space
         )
     finite = np.isfinite(space.low) & np.isfinite(space.high)
-    low, high = np.where(finite, -1.0, space.low), np.where(finite, 1.0, space.high)
+    low = np.where(finite, -1.0, space.low)
+    high = np.where(finite, 1.0, space.high)
     if (low == space.low).all() and (high == space.high).all():
         return env
     return gym.wrappers.RescaleAction(env, low.astype(np.float32), high.astype(np.float32))

@@ -1,4 +1,7 @@
-"""Atari preprocessing: 42x42 single frames, and stacks of frames with the wrappers that the NoFrameskip ids expect."""
+"""Atari preprocessing: single frames of 42x42, and stacks of four frames.
+
+Stacks use the wrappers that the NoFrameskip ids expect.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,33 @@ Info = dict[str, Any]
 Step = tuple[Any, float, bool, bool, Info]
 Screen = Callable[[], Frame]
 
-FIELD_ROWS = slice(34, 194)  # without the score above and the empty rows below the playing field
+# The playing field, without the score above it and the empty rows below it.
+FIELD_ROWS = slice(34, 194)
 
 
 def frame42(grey: Frame) -> Frame:
-    """uint8 [160, 160] grey playing field -> uint8 [1, 42, 42], both steps bilinear (pytorch-a3c's preprocessing)."""
-    # Bilinear resizing is linear, so averaging the channels first changes the rounding only, and costs a third.
+    """Shrink a grey playing field, uint8 [160, 160], to uint8 [1, 42, 42].
+
+    Both steps, to 80x80 and to 42x42, are bilinear, as in pytorch-a3c.
+    """
+    # pytorch-a3c averages the colour channels after resizing. Averaging them first changes only
+    # the rounding, because bilinear resizing is linear, and costs a third.
     return cv2.resize(cv2.resize(grey, (80, 80)), (42, 42))[None]  # type: ignore[return-value]
 
 
 def warp(grey: Frame, size: int) -> Frame:
-    """uint8 [H, W] grey frame -> uint8 [size, size], averaged over areas (Mnih et al., 2015)."""
+    """Shrink a grey frame, uint8 [H, W], to uint8 [size, size] by averaging areas.
+
+    Source: Mnih et al. (2015).
+    """
     return cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 class Frame42(gym.ObservationWrapper[Any, Any, Any]):
-    """Observes `screen()`, the mean-grey rows 34 to 194 of the frame, as uint8 [1, 42, 42] in 0..255."""
+    """Observe `screen()`, rows 34 to 194 of the frame in mean grey, as uint8 [1, 42, 42].
+
+    The values lie in 0..255.
+    """
 
     def __init__(self, env: gym.Env[Any, Any], *, screen: Screen) -> None:
         super().__init__(env)
@@ -39,19 +53,22 @@ class Frame42(gym.ObservationWrapper[Any, Any, Any]):
         self.observation_space = gym.spaces.Box(0, 255, (1, 42, 42), np.uint8)
 
     def observation(self, observation: Any) -> Frame:
-        """The emulator's picture now; the environment's own observation is not looked at."""
+        """Return the emulator's current picture; ignore the environment's own observation."""
         return frame42(self._screen())
 
 
 class NoopReset(gym.Wrapper[Any, Any, Any, Any]):
-    """Starts an episode with 1 to `noop_max` steps of doing nothing, for different starts (Mnih et al., 2015)."""
+    """Start each episode with 1 to `noop_max` no-op steps, so that starts differ.
+
+    Source: Mnih et al. (2015).
+    """
 
     def __init__(self, env: gym.Env[Any, Any], *, noop_max: int = 30) -> None:
         super().__init__(env)
         self._noop_max = noop_max
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
-        """Reset, then wait; an episode that ends meanwhile is started again."""
+        """Reset, then wait; reset again if the episode ends meanwhile."""
         observation, info = self.env.reset(**kwargs)
         for _ in range(int(self.np_random.integers(1, self._noop_max + 1))):
             observation, _, terminated, truncated, info = self.env.step(0)
@@ -61,9 +78,10 @@ class NoopReset(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
-    """Repeats each action for `skip` frames, sums their rewards and observes the maximum of the last two frames.
+    """Repeat each action for `skip` frames, and sum their rewards.
 
-    The frames are the observations, or `screen()` where given: it is then read only for the frames that are used.
+    The observation is the maximum of the last two frames. Frames are the environment's
+    observations, or `screen()` if it is given. `screen` is read only for the frames in use.
     """
 
     def __init__(
@@ -74,7 +92,7 @@ class MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
         self._screen = screen
 
     def step(self, action: Any) -> Step:
-        """`skip` frames, fewer when the episode ends."""
+        """Play `skip` frames, or fewer if the episode ends."""
         screen, total, previous = self._screen, 0.0, None
         for remaining in range(self._skip - 1, -1, -1):
             observation, reward, terminated, truncated, info = self.env.step(action)
@@ -90,15 +108,16 @@ class MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
         return latest_two, total, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
-        """The first frame alone."""
+        """Return the first frame alone."""
         observation, info = self.env.reset(**kwargs)
         return (observation if self._screen is None else self._screen()), info
 
 
 class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
-    """Reports a lost life as terminated while the game goes on beneath; for training only (Mnih et al., 2015).
+    """Report a lost life as `terminated` while the game itself goes on; for training only.
 
-    Reads `info["lives"]`. A game that ends inside `reset` leaves its `info["episode"]` in what `reset` returns.
+    Reads `info["lives"]`. If a game ends inside `reset`, its `info["episode"]` is part of the
+    info that `reset` returns. Source: Mnih et al. (2015).
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -107,17 +126,17 @@ class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
         self._game_over = True
 
     def step(self, action: Any) -> Step:
-        """One step; terminated when a life was lost."""
+        """Step; `terminated` is true if a life was lost."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._game_over = terminated or truncated
         lives = info["lives"]
-        # Some games show no life left for a few frames before they are over: those end by themselves.
+        # Some games show 0 lives for a few frames before they are over. They end by themselves.
         life_lost = 0 < lives < self._lives
         self._lives = lives
         return observation, float(reward), terminated or life_lost, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
-        """A new game when the last one is over (or a seed is given), otherwise the next life of the same one."""
+        """Start a new game if the last one is over or a seed is given, else the next life."""
         ended: Info = {}
         if not self._game_over and kwargs.get("seed") is None:
             observation, _, terminated, truncated, info = self.env.step(0)
@@ -133,20 +152,22 @@ class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class FireReset(gym.Wrapper[Any, Any, Any, Any]):
-    """Starts every episode by pressing FIRE, then action 2, for games that wait for it (Baselines' opening).
+    """Start every episode with FIRE, then action 2, for games that wait for FIRE.
 
-    `every_life` presses them after every lost life too: where a life is not an episode, as in evaluation, a policy
-    that was trained with EpisodicLife has never had to press FIRE itself and would wait for ever.
+    OpenAI's Baselines open games so. With `every_life` the two actions follow every lost life
+    too. Evaluation needs that, because there a life is not an episode: a policy trained with
+    EpisodicLife has never had to press FIRE itself and would wait for ever.
     """
 
     def __init__(self, env: gym.Env[Any, Any], *, every_life: bool = False) -> None:
         super().__init__(env)
-        self._opening = (env.unwrapped.get_action_meanings().index("FIRE"), 2)  # type: ignore[attr-defined]
+        meanings: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+        self._opening = (meanings.index("FIRE"), 2)
         self._every_life = every_life
         self._lives = 0
 
     def step(self, action: Any) -> Step:
-        """One step, and the opening where a life was lost; rewards are summed."""
+        """Step, then play the opening if a life was lost; sum the rewards."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if not self._every_life:
             return observation, float(reward), terminated, truncated, info
@@ -161,7 +182,7 @@ class FireReset(gym.Wrapper[Any, Any, Any, Any]):
         return observation, total, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
-        """Reset, then the opening; an episode that ends meanwhile is started again."""
+        """Reset, then play the opening; reset again if the episode ends meanwhile."""
         observation, info = self.env.reset(**kwargs)
         ended: Info = info
         for action in self._opening:
@@ -174,27 +195,34 @@ class FireReset(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class Warp(gym.ObservationWrapper[Any, Any, Any]):
-    """uint8 grey frames -> uint8 [size, size]; the frames are the observations, or `screen()` where given."""
+    """Shrink grey frames to uint8 [size, size].
+
+    Frames are the environment's observations, or `screen()` if it is given.
+    """
 
     def __init__(self, env: gym.Env[Any, Any], *, size: int, screen: Screen | None = None) -> None:
         super().__init__(env)
-        self._screen, self._size = screen, size
+        self._screen = screen
+        self._size = size
         self.observation_space = gym.spaces.Box(0, 255, (size, size), np.uint8)
 
     def observation(self, observation: Any) -> Frame:
-        """The frame now, shrunk."""
-        return warp(observation if self._screen is None else self._screen(), self._size)
+        """Return the current frame, shrunk."""
+        frame = observation if self._screen is None else self._screen()
+        return warp(frame, self._size)
 
 
 class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
-    """The last four [H, W] frames as a fresh uint8 [4, H, W], oldest first; the first has three black ones.
+    """Observe the last four [H, W] frames as a fresh uint8 [4, H, W], oldest first.
 
-    The four values of a pixel lie side by side in memory, as convolutions like them (channels_last).
+    An episode's first observation has three black frames. The four values of a pixel lie side by
+    side in memory (channels_last), which is the layout that the convolutions want.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.observation_space = gym.spaces.Box(0, 255, (4, *env.observation_space.shape), np.uint8)  # type: ignore[misc,arg-type]
+        height, width = env.observation_space.shape  # type: ignore[misc]
+        self.observation_space = gym.spaces.Box(0, 255, (4, height, width), np.uint8)
         self._frames: deque[Frame] = deque(maxlen=4)
 
     def step(self, action: Any) -> Step:
@@ -204,11 +232,10 @@ class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
         return self._stack(), float(reward), terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
-        """Three black frames and the first."""
+        """Return three black frames and the first one."""
         frame, info = self.env.reset(**kwargs)
-        self._frames.extend(
-            (np.zeros_like(frame), np.zeros_like(frame), np.zeros_like(frame), frame)
-        )
+        self._frames.extend(np.zeros_like(frame) for _ in range(3))
+        self._frames.append(frame)
         return self._stack(), info
 
     def _stack(self) -> Frame:
@@ -216,4 +243,5 @@ class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _with_episode(info: Info, ended: Info) -> Info:
+    """Return `info` with the statistics of the game that `ended`, if one did."""
     return {**info, "episode": ended["episode"]} if "episode" in ended else info

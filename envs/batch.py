@@ -16,13 +16,20 @@ Finished = list[tuple[float, int]]
 
 
 class EnvironmentBatch:
-    """B environments in this process; its four arrays are overwritten in place by `reset` and `step`."""
+    """B environments in this process.
+
+    `reset` and `step` overwrite the four public arrays in place.
+    """
 
     def __init__(self, environments: Sequence[gym.Env[Any, Any]], *, seeds: Sequence[int]) -> None:
-        """One seed for each environment; observation spaces must agree. Raises ValueError."""
+        """Take one seed for each environment.
+
+        Raises ValueError if the numbers differ or the observations have different shapes.
+        """
         if not environments or len(environments) != len(seeds):
             raise ValueError(
-                f"{len(environments)} environments need as many seeds, and at least one, not {len(seeds)}"
+                f"{len(environments)} environments need as many seeds, and at least one, "
+                f"not {len(seeds)}"
             )
         space = environments[0].observation_space
         assert space.shape is not None
@@ -37,7 +44,7 @@ class EnvironmentBatch:
         self.truncated = np.zeros(size, np.bool_)  # [B]
 
     def reset(self) -> NDArray[Any]:
-        """Start every environment anew (seeded the first time only) and return `observations`."""
+        """Start every environment anew and return `observations`; seed the first time only."""
         for i, env in enumerate(self._environments):
             self.observations[i], _ = env.reset(seed=self._seeds[i])
             self._seeds[i] = None
@@ -46,10 +53,11 @@ class EnvironmentBatch:
         return self.observations
 
     def step(self, actions: NDArray[Any]) -> tuple[dict[int, NDArray[Any]], Finished]:
-        """Step with `actions` [B] or [B, A]; where an episode ended, `observations` hold the first one of the next.
+        """Step with `actions` [B] or [B, A]; start the next episode where one ended.
 
-        Returns the final observations of the truncated (not terminated) ones by index, and (raw return, length) of each
-        game that ended.
+        There, `observations` hold the first observation of the next episode. Returns two things:
+        the final observations by index where an episode was truncated and not terminated, and
+        (raw return, length) of each game that ended.
         """
         final_observations: dict[int, NDArray[Any]] = {}
         finished: Finished = []
@@ -61,9 +69,8 @@ class EnvironmentBatch:
                 if not terminated:
                     final_observations[i] = np.array(observation, self.observations.dtype)
                 observation, info = env.reset()
-                _collect(
-                    info, finished
-                )  # a game may end inside a reset, while it waits for the next life
+                # A game may end inside a reset, while it waits for the next life.
+                _collect(info, finished)
             self.observations[i] = observation
             self.rewards[i] = reward
             self.terminated[i] = terminated
@@ -71,14 +78,17 @@ class EnvironmentBatch:
         return final_observations, finished
 
     def state(self) -> dict[str, Any]:
-        """What will happen next depends on this and on the actions. Unsaveable."""
+        """Return all that determines, with the actions, what happens next.
+
+        Raises Unsaveable if an environment holds something of an unknown kind.
+        """
         return {
             "environments": [save_state(env) for env in self._environments],
             "observations": torch.from_numpy(self.observations.copy()),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken, with as many environments made in the same way."""
+        """Continue where `state` was taken; needs as many environments, made in the same way."""
         for env, saved in zip(self._environments, state["environments"], strict=True):
             load_state(env, saved)
         self.observations[:] = state["observations"].numpy()
@@ -93,9 +103,8 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     if len(shape) != 4:
         return np.zeros(shape, dtype)
     size, channels, height, width = shape
-    return np.zeros((size, height, width, channels), dtype).transpose(
-        0, 3, 1, 2
-    )  # channels_last, as the network wants them
+    # The network wants the memory layout channels_last.
+    return np.zeros((size, height, width, channels), dtype).transpose(0, 3, 1, 2)
 
 
 def _collect(info: dict[str, Any], finished: Finished) -> None:

@@ -1,4 +1,4 @@
-"""What is counted, cut and clipped around any environment."""
+"""Wrappers for any environment: episode statistics and clipped rewards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
-    """Puts `info["episode"] = {"r": return, "l": steps}` on a game's last step, rewards as they come from below."""
+    """Set `info["episode"] = {"r": return, "l": steps}` on a game's last step.
+
+    The return is the sum of the rewards of the wrapped environment.
+    """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -18,7 +21,7 @@ class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
         self._length = 0
 
     def step(self, action: Any) -> Step:
-        """One step, counted."""
+        """Step and count."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         reward = float(reward)
         self._return += reward
@@ -28,20 +31,23 @@ class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Count from nothing; a game given up in the middle is not reported."""
+        """Count from 0 again; a game that was given up half-way is not reported."""
         self._return, self._length = 0.0, 0
         return self.env.reset(**kwargs)
 
 
 class ClipReward(gym.Wrapper[Any, Any, Any, Any]):
-    """The reward's sign, or the reward clipped to [-1, 1]; for training only (Mnih et al., 2015)."""
+    """Replace the reward by its sign, or clip it to [-1, 1]; for training only.
+
+    Source: Mnih et al. (2015).
+    """
 
     def __init__(self, env: gym.Env[Any, Any], *, sign: bool) -> None:
         super().__init__(env)
         self._sign = sign
 
     def step(self, action: Any) -> Step:
-        """One step; 0 and not-a-number stay what they are."""
+        """Step; rewards of 0 and NaN stay as they are."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         reward = float(reward)
         if self._sign:

@@ -1,4 +1,4 @@
-"""From the name that a user types to an environment id, its keyword arguments and its kind of observation."""
+"""From the name that a user types to an environment id, its arguments and its observations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ Observation = Literal["frame42", "stack42", "stack84", "ram", "vector"]
 STACKS = ("stack42", "stack84")
 OBS_MODES = ("auto", "frame42", *STACKS, "ram")
 
+# A family's environments have one of these words in their entry point; all others are "control".
+# `envs.families.FAMILIES` says how each family's environments are made.
+ENTRY_POINTS: dict[Family, tuple[str, ...]] = {
+    "atari": ("ale_py",),
+    "physics": ("mujoco", "box2d", "dm_control", "bullet"),
+}
+
 
 class EnvironmentProblem(ValueError):
-    """A mistake in how an environment was asked for: one sentence with the fix in it, shown as it stands."""
+    """A user's mistake about an environment: one sentence with the fix in it, printed as it is."""
 
 
 @dataclass(frozen=True)
 class ResolvedId:
-    """Everything a process needs to make the environment; plain picklable values, `modules` are imported first."""
+    """All that a process needs to make an environment, as plain picklable values.
+
+    `modules` are imported before the environment is made.
+    """
 
     requested: str
     id: str
@@ -35,7 +45,7 @@ class ResolvedId:
 
     @property
     def stacked(self) -> bool:
-        """Whether four frames of a game are seen at once."""
+        """Whether an observation is a stack of four frames."""
         return self.observation in STACKS
 
 
@@ -46,9 +56,10 @@ def resolve(
     obs_mode: str = "auto",
     env_modules: Sequence[str] = (),
 ) -> ResolvedId:
-    """Find the environment that `env_name` (an id, an old id, `module:id`, `dm.domain.task`) means.
+    """Find the environment that `env_name` means.
 
-    Raises EnvironmentProblem for an unknown id (naming the nearest three), module, or observation mode.
+    It is an id, an old id, `module:id` or `dm.domain.task`. Raises EnvironmentProblem for an
+    unknown id (naming the nearest three), module or observation mode.
     """
     if obs_mode not in OBS_MODES:
         raise EnvironmentProblem(
@@ -63,51 +74,50 @@ def resolve(
     alias = find_alias(name, registered=registered) or Alias(dm_id or name)
     if alias.id not in registered:
         raise EnvironmentProblem(_unknown(name, registered))
-    requested_kwargs = dict(env_kwargs or {})
-    if not is_atari(registered[alias.id]):
-        if obs_mode != "auto":
-            raise EnvironmentProblem(
-                f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out."
-            )
-        kwargs = {**alias.kwargs, **requested_kwargs}
-        family: Family = "physics" if _has_physics(registered[alias.id]) else "control"
-        return ResolvedId(env_name, alias.id, kwargs, family, "vector", alias.note, modules)
-    return _resolve_atari(
-        env_name, alias, registered[alias.id], requested_kwargs, obs_mode, modules
-    )
+    spec, chosen_kwargs = registered[alias.id], dict(env_kwargs or {})
+    family = family_of(spec)
+    if family == "atari":
+        return _resolve_atari(env_name, alias, spec, chosen_kwargs, obs_mode, modules)
+    if obs_mode != "auto":
+        raise EnvironmentProblem(
+            f"{env_name} is not an Atari game: leave the observation mode {obs_mode} out."
+        )
+    kwargs = {**alias.kwargs, **chosen_kwargs}
+    return ResolvedId(env_name, alias.id, kwargs, family, "vector", alias.note, modules)
 
 
 def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
-    """Import `modules` and the Atari games, and return gymnasium's {id: EnvSpec}; raises EnvironmentProblem."""
+    """Import `modules` and the Atari games, and return gymnasium's {id: EnvSpec}.
+
+    Raises EnvironmentProblem if a module cannot be imported.
+    """
     import ale_py
     import gymnasium
 
-    ale_py.ALEInterface.setLoggerMode(
-        ale_py.LoggerMode.Error
-    )  # otherwise two lines of banner in every process
+    # Without this, every process would print two lines of banner.
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     for module in modules:
         try:
             importlib.import_module(module)
-        except (
-            Exception
-        ) as error:  # importing a user's module runs a user's code: anything may come out of it
+        except Exception as error:  # a user's module may raise anything while it is imported
             raise EnvironmentProblem(_import_failure(module, error)) from error
     return cast("dict[str, Any]", gymnasium.registry)
 
 
-def is_atari(spec: Any) -> bool:
-    """Whether a gymnasium EnvSpec makes an Arcade Learning Environment game."""
-    return "ale_py" in str(spec.entry_point)
-
-
-def _has_physics(spec: Any) -> bool:
-    return any(
-        engine in str(spec.entry_point) for engine in ("mujoco", "box2d", "dm_control", "bullet")
-    )
+def family_of(spec: Any) -> Family:
+    """Return the family of a gymnasium EnvSpec, by its entry point."""
+    entry_point = str(spec.entry_point)
+    for family, words in ENTRY_POINTS.items():
+        if any(word in entry_point for word in words):
+            return family
+    return "control"
 
 
 def base_frameskip(resolved: ResolvedId) -> int | tuple[int, int]:
-    """Frames per step of the emulator itself: a number, or (low, high) half open, drawn anew for every step."""
+    """Return the emulator's own frames per step.
+
+    That is a number, or (low, high), half open, if it is drawn anew for every step.
+    """
     default = load_registry(resolved.modules)[resolved.id].kwargs.get("frameskip", 4)
     skip = resolved.kwargs.get("frameskip", default)
     return int(skip) if isinstance(skip, int) else (int(skip[0]), int(skip[1]))
@@ -117,11 +127,11 @@ def _resolve_atari(
     env_name: str,
     alias: Alias,
     spec: Any,
-    env_kwargs: dict[str, Any],
+    chosen_kwargs: dict[str, Any],
     obs_mode: str,
     modules: tuple[str, ...],
 ) -> ResolvedId:
-    kwargs = {**alias.kwargs, **env_kwargs}
+    kwargs = {**alias.kwargs, **chosen_kwargs}
     obs_type = kwargs.pop("obs_type", None)
     if obs_type not in (None, "ram"):
         raise EnvironmentProblem(
@@ -130,17 +140,17 @@ def _resolve_atari(
     ram = alias.ram or obs_type == "ram"
     if ram and obs_mode not in ("auto", "ram"):
         raise EnvironmentProblem(
-            f"{env_name} asks for RAM observations: use observation mode ram or auto, not {obs_mode}."
+            f"{env_name} asks for RAM observations: "
+            f"use observation mode ram or auto, not {obs_mode}."
         )
     observation = _choose_observation(obs_mode, ram=ram, no_frameskip="NoFrameskip" in alias.id)
     skip = kwargs["frameskip"] = _frameskip({**spec.kwargs, **kwargs}["frameskip"])
-    note = alias.note
     if observation in STACKS and skip == 4:
-        kwargs["frameskip"] = (
-            1  # the fourfold skip is then ours: the maximum of two frames needs each of them
-        )
-    elif observation not in STACKS and skip == 1 and "frameskip" not in env_kwargs:
+        # The wrapper MaxAndSkip then skips four frames: it needs each of them for their maximum.
+        kwargs["frameskip"] = 1
+    elif observation not in STACKS and skip == 1 and "frameskip" not in chosen_kwargs:
         kwargs["frameskip"] = 4
+    note = alias.note
     if note is None and isinstance(skip, tuple):
         sticky = {**spec.kwargs, **kwargs}["repeat_action_probability"]
         note = f"{env_name}: {describe_emulation(frameskip=skip, sticky=sticky)}"
@@ -158,12 +168,12 @@ def _choose_observation(obs_mode: str, *, ram: bool, no_frameskip: bool) -> Obse
 def _frameskip(value: Any) -> int | tuple[int, int]:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    pair = (
+    is_pair = (
         isinstance(value, (tuple, list))
         and len(value) == 2
         and all(isinstance(bound, int) for bound in value)
     )
-    if pair and 0 < value[0] < value[1]:
+    if is_pair and 0 < value[0] < value[1]:
         return value[0], value[1]
     raise EnvironmentProblem(
         f"frameskip={value!r} is not possible: give a positive number or a pair such as (2, 5)."
@@ -171,23 +181,19 @@ def _frameskip(value: Any) -> int | tuple[int, int]:
 
 
 def _unknown(name: str, registered: Mapping[str, Any]) -> str:
-    game = re.sub(
-        r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name
-    )  # many games have no other id than ALE/
+    # Many games have no other id than that of ALE/.
+    game = re.sub(r"(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)
     if game != name and f"ALE/{game}-v5" in registered:
         return f"Unknown environment {name}: did you mean ALE/{game}-v5?"
     games = [
-        id_[len("ALE/") : -len("-v5")]
+        id_.removeprefix("ALE/").removesuffix("-v5")
         for id_ in registered
         if id_.startswith("ALE/") and id_.endswith("-v5")
     ]
-    by_lower_case = {
-        id_.lower(): id_ for id_ in (*registered, *(f"{game}Deterministic-v4" for game in games))
-    }
-    nearest = [
-        by_lower_case[id_]
-        for id_ in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)
-    ]
+    known = (*registered, *(f"{game}Deterministic-v4" for game in games))
+    by_lower_case = {id_.lower(): id_ for id_ in known}
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.0)
+    nearest = [by_lower_case[id_] for id_ in matches]
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
 
 
@@ -197,4 +203,7 @@ def _import_failure(module: str, error: Exception) -> str:
             "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
         )
     reason = " ".join(str(error).split())
-    return f"The module {module} could not be imported ({type(error).__name__}: {reason}): check its name and PYTHONPATH."
+    return (
+        f"The module {module} could not be imported ({type(error).__name__}: {reason}): "
+        "check its name and PYTHONPATH."
+    )

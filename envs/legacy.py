@@ -1,4 +1,4 @@
-"""Ids that people still type, and what they are called today."""
+"""Old ids that people still type, and the ids that replace them today."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Alias:
-    """A registered id that behaves as an old one did, and the line that tells the user."""
+    """A registered id that behaves as an old one did, and a note for the user."""
 
     id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -25,17 +25,29 @@ _ATARI_RAM_V5 = re.compile(r"ALE/(?P<game>[A-Za-z0-9]+)-ram-v5")
 _DM_CONTROL = re.compile(r"dm\.(?P<domain>\w+)\.(?P<task>\w+)")
 _MUJOCO = re.compile(r"(?P<name>[A-Za-z0-9]+)-v[123]")
 
-# The version that keeps the observations and rewards of the removed -v1, -v2 and -v3, for each MuJoCo task.
+# For each MuJoCo task, the version that keeps the observations and rewards of the removed
+# versions -v1, -v2 and -v3.
 _MUJOCO_VERSIONS = {
-    **dict.fromkeys(
-        ("Hopper", "HalfCheetah", "Walker2d", "Swimmer", "Humanoid", "HumanoidStandup"), "v4"
-    ),
-    **dict.fromkeys(("Reacher", "InvertedPendulum", "InvertedDoublePendulum", "Ant"), "v4"),
+    "Ant": "v4",
+    "HalfCheetah": "v4",
+    "Hopper": "v4",
+    "Humanoid": "v4",
+    "HumanoidStandup": "v4",
+    "InvertedDoublePendulum": "v4",
+    "InvertedPendulum": "v4",
     "Pusher": "v5",
+    "Reacher": "v4",
+    "Swimmer": "v4",
+    "Walker2d": "v4",
 }
 _MUJOCO_CHANGES = {
-    "Ant": "27 observations instead of 111: the contact forces come back with use_contact_forces=True",
-    "Pusher": "same observations, but a heavier object and rewards taken after the step, so returns differ a little",
+    "Ant": (
+        "27 observations instead of 111: the contact forces come back with use_contact_forces=True"
+    ),
+    "Pusher": (
+        "same observations, but a heavier object and rewards taken after the step, "
+        "so returns differ a little"
+    ),
 }
 _RENAMED = {
     "LunarLander-v2": "LunarLander-v3",
@@ -50,23 +62,29 @@ _RENAMED = {
 
 
 def describe_emulation(*, frameskip: int | tuple[int, int], sticky: float) -> str:
-    """One phrase for how the emulator repeats actions; `frameskip` (low, high) is half open, as in the ALE."""
-    skip = (
-        f"frameskip {frameskip}"
-        if isinstance(frameskip, int)
-        else f"frameskip {frameskip[0]}-{frameskip[1] - 1} at random"
-    )
+    """Return one phrase that says how the emulator repeats actions.
+
+    A pair `frameskip` (low, high) is half open, as in the ALE.
+    """
+    if isinstance(frameskip, int):
+        skip = f"frameskip {frameskip}"
+    else:
+        low, high = frameskip
+        skip = f"frameskip {low}-{high - 1} at random"
     return f"{skip} and {f'sticky actions {sticky:g}' if sticky else 'no sticky actions'}"
 
 
 def dm_control_id(env_name: str) -> str | None:
-    """`dm.hopper.stand` -> `dm_control/hopper-stand-v0`; None for anything else."""
+    """Return `dm_control/hopper-stand-v0` for `dm.hopper.stand`; None for any other form."""
     match = _DM_CONTROL.fullmatch(env_name)
     return f"dm_control/{match['domain']}-{match['task']}-v0" if match else None
 
 
 def find_alias(env_name: str, *, registered: Container[str]) -> Alias | None:
-    """What an id that is gone, or registered but no longer working, stands for; None when it is not a known one."""
+    """Return what replaces an id that is gone, or is registered and no longer works.
+
+    Return None for any other id.
+    """
     return (
         _atari(env_name, registered)
         or _mujoco(env_name, registered)
@@ -83,21 +101,18 @@ def _atari(env_name: str, registered: Container[str]) -> Alias | None:
     if match is None or env_name in registered or f"ALE/{match['game']}-v5" not in registered:
         return None
     ram = match["ram"] is not None
+    kwargs: dict[str, Any] = {}
+    differences: list[str] = []
     if match["skip"] == "Deterministic":
         sticky = 0.25 if match["version"] == "0" else 0.0
-        # At 4 frames a step the lasers of Space Invaders are invisible: its Deterministic ids skipped 3 (Mnih et al., 2013).
+        # At 4 frames a step the lasers of Space Invaders are invisible, so its Deterministic ids
+        # skipped 3 frames (Mnih et al., 2013).
         skip = 3 if match["game"] == "SpaceInvaders" else 4
-        id_, kwargs = (
-            f"ALE/{match['game']}-v5",
-            {"frameskip": skip, "repeat_action_probability": sticky},
-        )
+        id_ = f"ALE/{match['game']}-v5"
+        kwargs = {"frameskip": skip, "repeat_action_probability": sticky}
         differences = [describe_emulation(frameskip=skip, sticky=sticky)]
     else:
-        id_, kwargs, differences = (
-            f"{match['game']}{match['skip'] or ''}-v{match['version']}",
-            {},
-            [],
-        )
+        id_ = f"{match['game']}{match['skip'] or ''}-v{match['version']}"
         if id_ not in registered:
             return None
     differences += ["RAM observations"] * ram
@@ -107,16 +122,14 @@ def _atari(env_name: str, registered: Container[str]) -> Alias | None:
 
 def _mujoco(env_name: str, registered: Container[str]) -> Alias | None:
     match = _MUJOCO.fullmatch(env_name)
+    # Pusher-v4 is registered, but does not work.
     name = "Pusher" if env_name == "Pusher-v4" else match["name"] if match else ""
-    if (
-        name not in _MUJOCO_VERSIONS
-        or (id_ := f"{name}-{_MUJOCO_VERSIONS[name]}") not in registered
-    ):
+    id_ = f"{name}-{_MUJOCO_VERSIONS.get(name)}"
+    if name not in _MUJOCO_VERSIONS or id_ not in registered:
         return None
     changes = _MUJOCO_CHANGES.get(name, "same observations and rewards")
-    return Alias(
-        id_, note=f"{env_name} no longer works with today's mujoco: using {id_} ({changes})"
-    )
+    note = f"{env_name} no longer works with today's mujoco: using {id_} ({changes})"
+    return Alias(id_, note=note)
 
 
 def _renamed(env_name: str, registered: Container[str]) -> Alias | None:

@@ -1,10 +1,13 @@
-"""Everything an environment will do next, as plain tensors and plain Python: saved, and put back into one made the same way."""
+"""The state of an environment as plain tensors and plain Python.
+
+A saved state can be put into another environment that was made in the same way; that environment
+then does exactly what the first one would have done. Attributes are saved by their names.
+"""
 
 from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -21,42 +24,48 @@ _CONSTANT = (
     types.MethodType,
     types.BuiltinFunctionType,
 )
+# Types that an environment never changes, by the end of their names.
 _CONSTANT_KINDS = ("._ale_py.Action", ".MjModel", ".MujocoRenderer", ".GreyScreen")
 _PLAIN = (type(None), bool, int, float, str)
-_SETTINGS = ("_saved_kwargs", "_max_episode_steps")  # what gymnasium's wrappers were made with
+# Constructor arguments that gymnasium's wrappers keep.
+_SETTINGS = ("_saved_kwargs", "_max_episode_steps")
 
 
 class Unsaveable(Exception):
-    """An environment keeps something of which nobody knows how to save it; one sentence."""
+    """An environment holds something of an unknown kind; the message is one sentence."""
 
 
 def save_state(env: gym.Env[Any, Any]) -> State:
-    """The state of an environment and its wrappers, random numbers included. Unsaveable."""
-    return {
-        f"{number} {type(layer).__name__}": _save_layer(layer)
-        for number, layer in enumerate(_layers(env))
-    }
+    """Return the state of an environment and its wrappers, with their random generators.
+
+    Raises Unsaveable.
+    """
+    return {name: _save_layer(layer) for name, layer in _layers(env).items()}
 
 
 def load_state(env: gym.Env[Any, Any], state: State) -> None:
-    """Puts a saved state into an environment that was made in the same way. ValueError if it was not."""
-    layers = {
-        f"{number} {type(layer).__name__}": layer for number, layer in enumerate(_layers(env))
-    }
+    """Put a saved state into an environment that was made in the same way.
+
+    Raises ValueError if it was made differently.
+    """
+    layers = _layers(env)
     if layers.keys() != state.keys():
         raise ValueError(
-            f"the state is of {', '.join(state)}, and the environment consists of {', '.join(layers)}"
+            f"the state is of {', '.join(state)}, "
+            f"and the environment consists of {', '.join(layers)}"
         )
     for name, layer in layers.items():
         for attribute, saved in state[name].items():
             _load_attribute(layer, attribute, saved)
 
 
-def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+def _layers(env: gym.Env[Any, Any]) -> dict[str, gym.Env[Any, Any]]:
+    """Return the wrappers, outermost first, and the environment, each by number and type."""
+    layers = [env]
     while isinstance(env, gym.Wrapper):
-        yield env
         env = env.env
-    yield env
+        layers.append(env)
+    return {f"{number} {type(layer).__name__}": layer for number, layer in enumerate(layers)}
 
 
 def _save_layer(layer: gym.Env[Any, Any]) -> State:
@@ -74,14 +83,16 @@ def _save_layer(layer: gym.Env[Any, Any]) -> State:
 
 
 def _encode(value: Any) -> Any:
-    """A pair (kind, content); None for what never changes. TypeError names what it does not know."""
+    """Return a pair (kind, content), or None for a value that never changes.
+
+    Raises TypeError, with the type's name as its message, for an unknown type.
+    """
     kind = f"{type(value).__module__}.{type(value).__name__}"
     if type(value) in _PLAIN:
         return "plain", value
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        return "array" if isinstance(value, np.ndarray) else "number", torch.from_numpy(
-            np.array(value)
-        )
+        name = "array" if isinstance(value, np.ndarray) else "number"
+        return name, torch.from_numpy(np.array(value))
     if isinstance(value, np.random.Generator):
         return "random", _encode(value.bit_generator.state)
     if type(value) in (list, tuple, deque):
@@ -100,6 +111,10 @@ def _encode(value: Any) -> Any:
 
 
 def _unless_constant(name: str, content: list[Any], items: list[Any], kind: str) -> Any:
+    """Return (name, content), or None if all encoded `items` are constants.
+
+    Raises TypeError if only some of them are.
+    """
     if items and all(item is None for item in items):
         return None
     if None in items:
@@ -108,26 +123,28 @@ def _unless_constant(name: str, content: list[Any], items: list[Any], kind: str)
 
 
 def _physics(data: Any) -> State:
-    # All of it, and not only what mj_getState gives: rewards are differences of positions that the last step left behind.
-    # What differs in size from step to step, contacts and their forces, is computed anew in the next one.
-    numbers = (
-        (name, getattr(data, name)) for name in dir(data) if not name.startswith(("_", "efc_"))
-    )
+    # mj_getState would not be enough: rewards are differences to positions that the last step left
+    # in other arrays. Contacts and their forces, whose size changes from step to step, are left
+    # out: the next step computes them anew.
+    names = [name for name in dir(data) if not name.startswith(("_", "efc_"))]
+    values = {name: getattr(data, name) for name in names}
     arrays = {
         name: torch.from_numpy(value.copy())
-        for name, value in numbers
+        for name, value in values.items()
         if isinstance(value, np.ndarray)
     }
     return {"time": data.time, "arrays": arrays}
 
 
 def _load_attribute(layer: gym.Env[Any, Any], name: str, saved: Any) -> None:
+    """Set one attribute, in place where the object is shared or cannot be made anew."""
     kind, content = saved
     here = getattr(layer, name, None)
     match kind:
         case "random":
             numbers = _decode(content, None)
-            # A layer that has drawn no number yet has no generator, and may have been given one of another kind.
+            # A layer that has drawn no number yet has no generator, and a user may have replaced
+            # the generator by one of another kind.
             if here is None or type(here.bit_generator).__name__ != numbers["bit_generator"]:
                 here = np.random.Generator(getattr(np.random, numbers["bit_generator"])())
                 setattr(layer, name, here)
@@ -143,12 +160,13 @@ def _load_attribute(layer: gym.Env[Any, Any], name: str, saved: Any) -> None:
                 if target.shape == tuple(values.shape):
                     target[...] = values.numpy()
         case "array" if isinstance(here, np.ndarray) and here.shape == tuple(content.shape):
-            here[...] = content.numpy()  # in place: others may look at the same memory
+            here[...] = content.numpy()  # in place: other objects may share the memory
         case _:
             setattr(layer, name, _decode(saved, here))
 
 
 def _decode(saved: Any, here: Any) -> Any:
+    """Return the value of a pair (kind, content); `here` is the value that it replaces."""
     kind, content = saved
     match kind:
         case "array":

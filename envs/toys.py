@@ -1,4 +1,7 @@
-"""Tiny environments with a known optimum, and some that fail on purpose: `envs.toys:Recall-v0` and its siblings."""
+"""Tiny environments with a known optimum, and some that fail on purpose.
+
+Their ids are those of `envs.toys:Recall-v0` and so on, by the classes' names.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ Step = tuple[Vector, float, bool, bool, dict[str, Any]]
 
 
 class Recall(gym.Env[Vector, np.int64]):
-    """Name at the last of 4 steps the cue (one of 2) shown at the first: +1 right, -1 wrong.
+    """Remember one of two cues from the first of 4 steps, and name it at the last.
 
-    Observes [cue 0, cue 1, last step]. The best return is 1; without memory it is 0 on average.
+    The right cue earns 1, the wrong one -1. Observes [cue 0, cue 1, last step].
+    The best return is 1; without memory it is 0 on average.
     """
 
     num_steps = 4
@@ -39,13 +43,14 @@ class Recall(gym.Env[Vector, np.int64]):
         return _one_hot(self._cue, 3), {}
 
     def step(self, action: Any) -> Step:
-        """Only the last action counts."""
+        """Step; only the last action is rewarded."""
         self._elapsed += 1
         ended = self._elapsed == self.num_steps
-        reward = (1.0 if action == self._cue else -1.0) if ended else 0.0
-        observation = (
-            _one_hot(2, 3) if self._elapsed == self.num_steps - 1 else np.zeros(3, np.float32)
-        )
+        reward = 0.0
+        if ended:
+            reward = 1.0 if action == self._cue else -1.0
+        is_last = self._elapsed == self.num_steps - 1
+        observation = _one_hot(2, 3) if is_last else np.zeros(3, np.float32)
         return observation, reward, ended, False, {}
 
 
@@ -53,7 +58,7 @@ class _Questions(gym.Env[Vector, Any]):
     """An episode of `num_steps` questions, each answered by one action."""
 
     num_steps: int
-    truncates = False  # whether a time limit ends it, and not the last answer
+    truncates = False  # whether the last question truncates the episode or terminates it
 
     def __init__(self) -> None:
         self._elapsed = 0
@@ -75,15 +80,19 @@ class _Questions(gym.Env[Vector, Any]):
 
     @abstractmethod
     def _ask(self) -> Vector:
-        """Draws a question and returns what is seen of it."""
+        """Draw a question and return its observation."""
 
     @abstractmethod
     def _reward(self, action: Any) -> float:
-        """What `action` is worth as an answer."""
+        """Return the reward of the answer `action`."""
 
 
 class Bandit(_Questions):
-    """Five steps, each with a context (one of 3, one-hot): the action of that number earns 1. The best return is 5."""
+    """Name the context, one of 3, in each of five steps.
+
+    The action with the context's number earns 1; the best return is 5.
+    Observes the context, one-hot [3].
+    """
 
     num_steps = 5
 
@@ -102,9 +111,10 @@ class Bandit(_Questions):
 
 
 class Corridor(gym.Env[Vector, np.int64]):
-    """Cells 0 to 5, from 0: action 1 goes right, 0 left; entering cell 5 earns 1 and terminates, 20 steps truncate.
+    """Walk from cell 0 to cell 5: action 1 goes right, action 0 goes left.
 
-    The optimal value of cell s is gamma^(4 - s); the best return is 1, after 5 steps. Observes the cell, one-hot [6].
+    Entering cell 5 earns 1 and terminates; 20 steps truncate. The best return is 1, after 5 steps.
+    The optimal value of cell s is gamma^(4 - s). Observes the cell, one-hot [6].
     """
 
     length = 6
@@ -119,13 +129,13 @@ class Corridor(gym.Env[Vector, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Vector, dict[str, Any]]:
-        """Back to cell 0."""
+        """Go back to cell 0."""
         super().reset(seed=seed)
         self._cell = self._elapsed = 0
         return _one_hot(self._cell, self.length), {}
 
     def step(self, action: Any) -> Step:
-        """One cell to the left or right, if there is one."""
+        """Go one cell to the left or right, if there is one."""
         self._cell = max(0, self._cell + (1 if action == 1 else -1))
         self._elapsed += 1
         arrived = self._cell == self.length - 1
@@ -134,12 +144,15 @@ class Corridor(gym.Env[Vector, np.int64]):
 
 
 class Aim(_Questions):
-    """Ten steps, each with a point x of [-1, 1]²: the action should be (2 x_1, 4 x_2), in a Box of [-2, 2] x [-4, 4].
+    """Aim at a point x of [-1, 1]² in each of ten steps: the best action is (2 x_1, 4 x_2).
 
-    A step earns 1 - d², with d the distance in units of the Box's half-widths. The best return is 10; a time limit ends it.
+    Actions are a Box of [-2, 2] x [-4, 4]. A step earns 1 - d², with d the distance from the best
+    action in units of the Box's half-widths. The best return is 10; a time limit truncates.
+    Observes x [2].
     """
 
-    num_steps, truncates = 10, True
+    num_steps = 10
+    truncates = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,9 +170,10 @@ class Aim(_Questions):
 
 
 class Dials(_Questions):
-    """Five steps, each with a setting of two dials (3 and 4 positions, one-hot): each one set right earns 1/2.
+    """Set two dials, of 3 and 4 positions, to the setting shown in each of five steps.
 
-    The best return is 5. With `switches` the dials have two positions and the actions are MultiBinary.
+    Each dial in its right position earns 1/2; the best return is 5. Observes the setting, one-hot
+    [7]. With `switches`, the dials have two positions each and actions are MultiBinary.
     """
 
     num_steps = 5
@@ -175,13 +189,13 @@ class Dials(_Questions):
 
     def _ask(self) -> Vector:
         self._setting = self.np_random.integers(self._positions)
-        return np.concatenate(
-            [_one_hot(int(i), n) for i, n in zip(self._setting, self._positions, strict=True)]
-        )
+        pairs = zip(self._setting, self._positions, strict=True)
+        return np.concatenate([_one_hot(int(position), size) for position, size in pairs])
 
     def _reward(self, action: Any) -> float:
         assert self.action_space.contains(action)
-        return float((action - getattr(self.action_space, "start", 0) == self._setting).mean())
+        start = getattr(self.action_space, "start", 0)
+        return float((action - start == self._setting).mean())
 
 
 class Crash(gym.Wrapper[Any, Any, Any, Any]):
@@ -192,21 +206,21 @@ class Crash(gym.Wrapper[Any, Any, Any, Any]):
         self._p = p
 
     def step(self, action: Any) -> Step:
-        """Fail, or one step of the Bandit."""
+        """Raise RuntimeError, or step the Bandit."""
         if self.np_random.random() < self._p:
             raise RuntimeError("this environment crashes on purpose")
         return self.env.step(action)  # type: ignore[return-value]
 
 
 class Hang(gym.Wrapper[Any, Any, Any, Any]):
-    """A Bandit that sleeps for ever once `n` steps have been made, over all episodes."""
+    """A Bandit that sleeps for ever after `n` steps, counted over all episodes."""
 
     def __init__(self, *, n: int = 100) -> None:
         super().__init__(Bandit())
         self._remaining = n
 
     def step(self, action: Any) -> Step:
-        """One step of the Bandit, or none ever."""
+        """Step the Bandit, or never return."""
         while self._remaining <= 0:
             time.sleep(1.0)
         self._remaining -= 1
@@ -214,24 +228,25 @@ class Hang(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class NaN(gym.Wrapper[Any, Any, Any, Any]):
-    """A Bandit whose observation, and independently reward, is not a number with probability `p`."""
+    """A Bandit whose observations and rewards are NaN with probability `p`.
+
+    An observation and its reward are spoilt independently of each other.
+    """
 
     def __init__(self, *, p: float = 0.01) -> None:
         super().__init__(Bandit())
         self._p = p
 
     def step(self, action: Any) -> Step:
-        """One step of the Bandit, perhaps spoilt."""
+        """Step the Bandit, and spoil what it returns now and then."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        reward = float(reward)
         spoil_observation, spoil_reward = self.np_random.random(2) < self._p
-        observation = np.full_like(observation, np.nan) if spoil_observation else observation
-        return (
-            observation,
-            float("nan") if spoil_reward else float(reward),
-            terminated,
-            truncated,
-            info,
-        )
+        if spoil_observation:
+            observation = np.full_like(observation, np.nan)
+        if spoil_reward:
+            reward = float("nan")
+        return observation, reward, terminated, truncated, info
 
 
 def _one_hot(index: int, size: int) -> Vector:

@@ -1,4 +1,4 @@
-"""Observations that are not pictures, as flat float32 vectors."""
+"""Observations other than pictures, as flat float32 vectors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class Ram(gym.ObservationWrapper[Any, Any, Any]):
-    """The console's 128 bytes -> float32 [128] in 0..1."""
+    """Observe the console's 128 bytes as float32 [128] in 0..1."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self.observation_space = gym.spaces.Box(0.0, 1.0, (128,), np.float32)
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
-        """Bytes divided by 255."""
+        """Divide the bytes by 255."""
         scaled: NDArray[np.float32] = np.multiply(
             observation, np.float32(1 / 255), dtype=np.float32
         )
@@ -25,7 +25,10 @@ class Ram(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class Vector(gym.ObservationWrapper[Any, Any, Any]):
-    """Any flat-sized observation space (Box, Discrete as one-hot, Dict, Tuple) -> float32 [D], in gymnasium's order."""
+    """Observe any space of a fixed size as float32 [D], in gymnasium's order.
+
+    That includes Box, Discrete (one-hot), Dict and Tuple. Raises TypeError for other spaces.
+    """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -34,10 +37,11 @@ class Vector(gym.ObservationWrapper[Any, Any, Any]):
             raise TypeError(f"{env.observation_space} has no fixed size")
         self._space = env.observation_space
         self._is_box = isinstance(env.observation_space, gym.spaces.Box)
-        low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+        low = flat.low.astype(np.float32)
+        high = flat.high.astype(np.float32)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
-        """One vector."""
+        """Flatten one observation."""
         flat = observation if self._is_box else gym.spaces.utils.flatten(self._space, observation)
         return np.asarray(flat, np.float32).reshape(-1)

@@ -1,4 +1,4 @@
-"""Films of episodes that a browser can play."""
+"""Videos of episodes, in formats that a browser can play."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from envs.ids import EnvironmentProblem
 
-# VP9 plays in browsers; the wheel has no H.264 encoder. The others are what a build without VP9 still has.
-_CODECS = (("vp09", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
+# (codec, suffix), best first. VP9 plays in browsers, and OpenCV's wheel has no H.264 encoder.
+# Builds without VP9 have the others.
+CODECS = (("vp09", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
 
 
 class VideoWriter:
-    """Writes uint8 RGB frames [H, W, 3] to a film that appears under `path` only when it is complete.
+    """Write uint8 RGB frames [H, W, 3] to a video file.
 
-    The first frame opens the file, and that alone may raise EnvironmentProblem; `path` gets the codec's suffix.
+    The file appears at `path` only when it is complete; `path` gets the codec's suffix. The first
+    frame opens the file. Only that may raise EnvironmentProblem.
     """
 
     def __init__(self, path: str | Path, *, fps: float, scale: int = 1) -> None:
-        """`scale` enlarges by a whole number, without smoothing."""
-        self.path = Path(path).with_suffix(_CODECS[0][1])
+        """Enlarge frames by the whole number `scale`, without smoothing."""
+        self.path = Path(path).with_suffix(CODECS[0][1])
         self._fps = float(fps)
         self._scale = scale
         self._partial = self.path
@@ -34,7 +36,7 @@ class VideoWriter:
         self._failed = False
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append one frame; later frames are cut or padded to the first one's size."""
+        """Append one frame, cut or padded to the first one's size."""
         if self._failed:
             return
         if self._writer is None:
@@ -42,18 +44,18 @@ class VideoWriter:
         try:
             assert self._writer is not None
             self._writer.write(self._prepare(frame))
-        except Exception:  # a film is not worth an evaluation, whatever went wrong with it
+        except Exception:  # whatever is wrong with a video must not stop an evaluation
             self._failed = True
             logging.getLogger(__name__).warning(
                 "No video %s: a frame could not be written.", self.path, exc_info=True
             )
 
     def discard(self) -> None:
-        """Give the film up: nothing of it will stay."""
+        """Give the video up; `close` will remove the file."""
         self._failed = True
 
     def close(self) -> None:
-        """Finish the film and give it its name; without a frame, or after a failure, there is none."""
+        """Finish the file and move it to `path`; leave none after a failure or without frames."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -79,24 +81,21 @@ class VideoWriter:
         self.close()
 
     def _open(self, frame: NDArray[np.uint8]) -> None:
-        height, width = (
-            max(2, side * self._scale // 2 * 2) for side in frame.shape[:2]
-        )  # encoders want even sides
+        # Encoders want even sides.
+        height, width = (max(2, side * self._scale // 2 * 2) for side in frame.shape[:2])
         self._size = (width, height)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._cannot_open(str(error)) from error
-        for codec, suffix in _CODECS:
-            # The suffix chooses the container, so the temporary name has to end with it.
+        for codec, suffix in CODECS:
+            # OpenCV chooses the container by the suffix, so the temporary name must end with it.
             partial = self.path.with_name(f".{self.path.stem}.partial{suffix}")
             writer = _open_writer(partial, codec, self._fps, self._size)
             if writer is not None:
-                self._writer, self._partial, self.path = (
-                    writer,
-                    partial,
-                    self.path.with_suffix(suffix),
-                )
+                self._writer = writer
+                self._partial = partial
+                self.path = self.path.with_suffix(suffix)
                 return
             partial.unlink(missing_ok=True)
         raise self._cannot_open("no codec opened it")
@@ -104,7 +103,8 @@ class VideoWriter:
     def _cannot_open(self, reason: str) -> EnvironmentProblem:
         self._failed = True
         return EnvironmentProblem(
-            f"The video {self.path} cannot be written ({reason}): check the folder, or reinstall opencv-python."
+            f"The video {self.path} cannot be written ({reason}): "
+            "check the folder, or reinstall opencv-python."
         )
 
     def _prepare(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -113,9 +113,8 @@ class VideoWriter:
             frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
         if frame.shape[:2] != (height, width):
             frame = frame[:height, :width]
-            frame = np.pad(
-                frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))
-            )
+            below, right = height - frame.shape[0], width - frame.shape[1]
+            frame = np.pad(frame, ((0, below), (0, right), (0, 0)))
         bgr: Any = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR)
         return bgr  # type: ignore[no-any-return]
 

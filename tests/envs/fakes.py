@@ -1,4 +1,4 @@
-"""Environments whose every frame, reward and life is written down beforehand."""
+"""Environments with prescribed frames, rewards and lives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from gymnasium.spaces import Box, Discrete
 
 
 class Scripted(gym.Env[Any, Any]):
-    """Game number g shows frames full of 100 * g + step; `lives` after each step, 0 ends the game."""
+    """Game number g shows frames full of 100 * g + step.
+
+    `lives` has the lives left after each step; 0 ends the game.
+    """
 
     def __init__(
         self,
@@ -37,20 +40,20 @@ class Scripted(gym.Env[Any, Any]):
         super().reset(seed=seed)
         self.games += 1
         self.elapsed = 0
-        return self._frame(), {"lives": self.script[0]}
+        return self.frame(), {"lives": self.script[0]}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.actions.append(int(action))
         lives, reward = self.script[self.elapsed], self.script_rewards[self.elapsed]
         self.elapsed += 1
-        return self._frame(), reward, lives == 0, False, {"lives": lives}
+        return self.frame(), reward, lives == 0, False, {"lives": lives}
 
-    def _frame(self) -> Any:
+    def frame(self) -> Any:
         return np.full(self.observation_space.shape, 100.0 * self.games + self.elapsed, np.float32)
 
 
 class Unbounded(Scripted):
-    """The same with actions that have no bounds."""
+    """Scripted, with actions that have no bounds."""
 
     def __init__(self) -> None:
         super().__init__(lives=[1, 0])

@@ -11,7 +11,7 @@ from envs.actions import adapt_actions
 
 
 class Echo(gym.Env[Any, Any]):
-    """Remembers the action it was given."""
+    """Return each action in the info of its step."""
 
     def __init__(self, actions: Space[Any]) -> None:
         self.observation_space, self.action_space = Box(0.0, 1.0, (1,), np.float32), actions

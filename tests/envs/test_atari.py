@@ -89,9 +89,9 @@ def test_noop_reset_survives_an_episode_that_ends_meanwhile() -> None:
 
 
 class TwoPixels(Scripted):
-    """Frames [step, 10 - step], so that their maximum shows which two were taken."""
+    """Show frames [step, 10 - step]: their maximum tells which two frames were taken."""
 
-    def _frame(self) -> Any:
+    def frame(self) -> Any:
         return np.array([self.elapsed, 10 - self.elapsed], np.float32)
 
 
@@ -122,7 +122,7 @@ def test_only_the_frames_in_use_are_read_from_the_screen() -> None:
 
     def screen() -> Any:
         reads.append(base.elapsed)
-        return base._frame()
+        return base.frame()
 
     env = MaxAndSkip(base, skip=4, screen=screen)
     env.reset()

@@ -12,7 +12,7 @@ from tests.envs.fakes import Scripted
 
 
 class Ending(Scripted):
-    """Ends after its script with the two flags given."""
+    """Scripted, with the given flags at the end of its script."""
 
     def __init__(self, *, terminated: bool, truncated: bool, length: int) -> None:
         super().__init__(lives=[1] * length)
@@ -34,9 +34,8 @@ def make_batch(*flags: tuple[bool, bool], length: int = 2) -> tuple[EnvironmentB
         Ending(terminated=terminated, truncated=truncated, length=length)
         for terminated, truncated in flags
     ]
-    return EnvironmentBatch(
-        [EpisodeStatistics(game) for game in games], seeds=range(len(games))
-    ), games
+    counted = [EpisodeStatistics(game) for game in games]
+    return EnvironmentBatch(counted, seeds=range(len(games))), games
 
 
 def test_terminated_truncated_and_both() -> None:
@@ -52,14 +51,8 @@ def test_terminated_truncated_and_both() -> None:
     assert {index: observation.tolist() for index, observation in final.items()} == {1: [102.0]}
     assert finished == [(2.0, 2)] * 3
     assert batch.observations.ravel().tolist() == [200, 200, 200, 102]
-    assert all(
-        now is then
-        for now, then in zip(
-            (batch.observations, batch.rewards, batch.terminated, batch.truncated),
-            buffers,
-            strict=True,
-        )
-    )
+    now = batch.observations, batch.rewards, batch.terminated, batch.truncated
+    assert all(one is other for one, other in zip(now, buffers, strict=True))
 
 
 def test_each_environment_is_seeded_once() -> None:
@@ -78,7 +71,7 @@ def test_actions_go_to_their_environments() -> None:
     assert batch.rewards.tolist() == [1.0, 1.0]
 
 
-def test_flags_do_not_stay() -> None:
+def test_flags_are_those_of_the_last_step_only() -> None:
     batch, _ = make_batch((True, False), length=2)
     batch.reset()
     flags = [bool(batch.step(np.zeros(1, np.int64)) and batch.terminated[0]) for _ in range(4)]

@@ -13,7 +13,8 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 from envs.batch import EnvironmentBatch
 from envs.ids import EnvironmentProblem, resolve
-from envs.make import check_spaces, default_gl, frames_per_second, make
+from envs.make import check_spaces, frames_per_second, make
+from envs.physics import default_gl
 
 
 def test_training_clips_but_reports_the_raw_return_and_whole_games() -> None:
@@ -153,7 +154,7 @@ def test_atari_renders_and_frame_rates() -> None:
     assert frames_per_second(make(resolved, training=False), resolved) == 50
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="EGL is Linux's way")
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL is used on Linux only")
 def test_default_gl_only_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -176,29 +177,33 @@ def test_half_cheetah_leaves_no_log_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    program = "import sys, envs, envs.ids; print({'torch', 'cv2', 'gymnasium', 'ale_py', 'numpy'} & set(sys.modules))"
+    program = (
+        "import sys, envs, envs.ids\n"
+        "print({'torch', 'cv2', 'gymnasium', 'ale_py', 'numpy'} & set(sys.modules))"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert printed.strip() == "set()"
 
 
-def test_evaluations_of_a_deterministic_emulator_start_differently():
+def test_evaluations_of_a_deterministic_emulator_start_differently() -> None:
     resolved = resolve("PongDeterministic-v4")
     for training, expected in ((False, True), (True, False)):
         env = make(resolved, training=training)
-        starts = {
-            env.reset(seed=seed)[0].tobytes()
-            + bytes([env.unwrapped.ale.getEpisodeFrameNumber() % 256])
-            for seed in range(8)
-        }
+        emulator: Any = env.unwrapped
+        starts = set()
+        for seed in range(8):
+            observation, _ = env.reset(seed=seed)
+            starts.add((observation.tobytes(), emulator.ale.getEpisodeFrameNumber()))
         env.close()
         assert (len(starts) > 1) is expected
 
 
 @pytest.mark.parametrize("name", ["HalfCheetah-v4", "Hopper-v4", "Ant-v5"])
-def test_the_camera_goes_with_the_body(name: str) -> None:
+def test_the_camera_follows_the_body(name: str) -> None:
     env = make(resolve(name), training=False, render=True)
-    model, renderer = env.unwrapped.model, env.unwrapped.mujoco_renderer  # type: ignore[attr-defined]
-    assert model.cam(renderer.camera_id).name == "track"
+    unwrapped: Any = env.unwrapped
+    camera = unwrapped.model.cam(unwrapped.mujoco_renderer.camera_id)
+    assert camera.name == "track"
     env.close()

@@ -77,11 +77,8 @@ def test_one_writer_touches_its_row_only_and_in_place() -> None:
 
 def test_a_row_in_its_first_write_is_not_data() -> None:
     rows = np.array([[2.0, 1.0, 0.5], [0.0, 77.0, 88.0]])
-    assert [np.ravel(part).tolist() for part in SharedNormaliser(rows).state()] == [
-        [2.0],
-        [1.0],
-        [0.5],
-    ]
+    state = SharedNormaliser(rows).state()
+    assert [np.ravel(part).tolist() for part in state] == [[2.0], [1.0], [0.5]]
 
 
 def test_state_and_load_go_round() -> None:

@@ -11,7 +11,7 @@ from workers.records import checkpoint
 
 
 def play(env: gym.Env, num_steps: int, seed: int) -> list:
-    """Observations, rewards and ends of random actions, through the ends of episodes."""
+    """Return observations, rewards and ends of random actions, over several episodes."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(num_steps):
         space = env.action_space
@@ -28,22 +28,26 @@ def play(env: gym.Env, num_steps: int, seed: int) -> list:
 
 
 IDS = (
-    *("Pong-v0", "PongNoFrameskip-v4", "BreakoutNoFrameskip-v4", "ALE/MsPacman-ram-v5"),
-    *(
-        "HalfCheetah-v4",
-        "Hopper-v5",
-        "Ant-v4",
-        "Humanoid-v4",
-        "Reacher-v4",
-        "InvertedDoublePendulum-v4",
-        "Swimmer-v4",
-    ),
-    *("CartPole-v1", "Pendulum-v1", "envs.toys:Recall-v0", "envs.toys:Aim-v0"),
+    "Pong-v0",
+    "PongNoFrameskip-v4",
+    "BreakoutNoFrameskip-v4",
+    "ALE/MsPacman-ram-v5",
+    "HalfCheetah-v4",
+    "Hopper-v5",
+    "Ant-v4",
+    "Humanoid-v4",
+    "Reacher-v4",
+    "InvertedDoublePendulum-v4",
+    "Swimmer-v4",
+    "CartPole-v1",
+    "Pendulum-v1",
+    "envs.toys:Recall-v0",
+    "envs.toys:Aim-v0",
 )
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_a_restored_environment_goes_on_as_if_nothing_had_been(tmp_path, name):
+def test_a_restored_environment_continues_exactly(tmp_path, name):
     resolved = resolve(name)
     first, second = (
         make(resolved, training=True, max_episode_length=150, seed=seed) for seed in (1, 2)
@@ -76,13 +80,11 @@ def test_the_action_that_sticks_is_restored(name):
 
 
 def test_sticky_actions_are_those_of_the_emulator():
-    """How long one action is held is the only thing that they change, so with probability 0 and 1 games are ALE's own."""
+    """With probabilities 0 and 1 chance has no part, so the games are the ALE's own."""
     kwargs = {"game": "pong", "obs_type": "ram", "frameskip": 3}
     for probability in (0.0, 0.5, 1.0):
-        ours, ales = (
-            Emulator(repeat_action_probability=probability, **kwargs),
-            AtariEnv(repeat_action_probability=probability, **kwargs),
-        )
+        ours = Emulator(repeat_action_probability=probability, **kwargs)
+        ales = AtariEnv(repeat_action_probability=probability, **kwargs)
         seen = []
         for env in (ours, ales):
             env.reset(seed=3)
@@ -92,19 +94,21 @@ def test_sticky_actions_are_those_of_the_emulator():
         assert all(same) == (probability in (0.0, 1.0))
 
 
-def test_frames_keep_the_last_action_as_often_as_they_should():
+def test_frames_keep_the_last_action_with_the_right_probability():
     env = Emulator(game="pong", obs_type="ram", frameskip=1, repeat_action_probability=0.3, seed=0)
     env.reset(seed=0)
     kept = 0
     for n in range(3000):
-        before = env._held
+        before = env.held_action
         env.step(2 + n % 2)
-        kept += env._held == before
-    # The new action differs from the last frame's unless that one had kept an older one: p in the first case, 1 in the other.
+        kept += env.held_action == before
+    # Two actions alternate. After a frame that played its own action, the next frame keeps that
+    # action with probability p. After a frame that kept the older action, the next frame's own
+    # action is the held one already. The share of kept frames is therefore 2 p / (1 + p).
     assert kept / 3000 == pytest.approx(0.3 / (1 + 0.3) * 2, abs=0.03)
 
 
-def test_what_nobody_knows_how_to_save_is_said(tmp_path):
+def test_an_attribute_of_an_unknown_type_is_named(tmp_path):
     env = gym.make("CartPole-v1")
     env.unwrapped.world = object()
     with pytest.raises(Unsaveable, match=r"CartPoleEnv keeps a builtins\.object in 'world'"):

@@ -16,7 +16,7 @@ Policy = Callable[[list[Any]], int]
 
 
 def mean_return(name: str, policy: Policy, *, episodes: int = 200) -> float:
-    """`policy` sees all observations of the episode so far."""
+    """Return the mean return of `policy`, a function of the episode's observations so far."""
     env = make(resolve(f"envs.toys:{name}"), training=True)
     returns = []
     env.reset(seed=0)
@@ -83,8 +83,12 @@ def test_faults_on_purpose() -> None:
 def test_hang_hangs_after_n_steps() -> None:
     program = (
         "from envs.toys import Hang\n"
-        "env = Hang(n=7); env.reset(seed=0)\n"
-        "for step in range(8):\n    print(step, flush=True)\n    ended = env.step(0)[2]\n    ended and env.reset()\n"
+        "env = Hang(n=7)\n"
+        "env.reset(seed=0)\n"
+        "for step in range(8):\n"
+        "    print(step, flush=True)\n"
+        "    ended = env.step(0)[2]\n"
+        "    ended and env.reset()\n"
     )
     with pytest.raises(subprocess.TimeoutExpired) as expired:
         subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=3, check=False)

@@ -49,7 +49,7 @@ def test_odd_and_changing_sizes(tmp_path: Path) -> None:
     assert [frame.shape for frame in read(video.path)] == [(64, 48, 3)] * 3
 
 
-def test_nothing_is_left_of_a_film_that_failed_or_has_no_frame(tmp_path: Path) -> None:
+def test_a_video_that_failed_or_has_no_frame_leaves_no_file(tmp_path: Path) -> None:
     video = VideoWriter(tmp_path / "film.mp4", fps=30)
     with pytest.raises(KeyboardInterrupt), video:  # noqa: PT012
         video.write(red_then_blue()[0])
@@ -74,7 +74,7 @@ def test_only_opening_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         VideoWriter(tmp_path / "file" / "film.mp4", fps=30).write(red_then_blue()[0])
-    monkeypatch.setattr("envs.video._CODECS", (("vp09", ".nosuchcontainer"),))
+    monkeypatch.setattr("envs.video.CODECS", (("vp09", ".nosuchcontainer"),))
     video = VideoWriter(tmp_path / "film.mp4", fps=30)
     with pytest.raises(EnvironmentProblem, match="no codec opened it"):
         video.write(red_then_blue()[0])
@@ -85,7 +85,7 @@ def test_only_opening_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_falls_back_to_another_codec_and_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("envs.video._CODECS", (("vp09", ".nosuchcontainer"), ("MJPG", ".avi")))
+    monkeypatch.setattr("envs.video.CODECS", (("vp09", ".nosuchcontainer"), ("MJPG", ".avi")))
     with VideoWriter(tmp_path / "film.mp4", fps=30) as video:
         for frame in red_then_blue():
             video.write(frame)
