@@ -1,1 +1,1 @@
-"""Programs that measure: speed beside the bare environments, and learning over several seeds."""
+"""Programs that measure speed, beside the bare environments, and learning, over several seeds."""

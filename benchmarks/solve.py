@@ -1,10 +1,12 @@
-"""Trains until solved, over several seeds, and plays what was learned: a table, and the curves in one picture.
+"""Train until solved, over several seeds, and play the result: a table, and a picture of curves.
 
-    python -m benchmarks.solve --out results/pong_a3c --stop-reward 18 --max-seconds 600 --seeds 1 2 3 -- \\
+    python -m benchmarks.solve --out results/pong_a3c --stop-reward 18 --max-seconds 600 \\
+        --seeds 1 2 3 -- \\
         --env-name PongDeterministic-v4 --num-processes 2 --envs-per-process 8
 
-What follows `--` goes to main.py. Seconds are wall clock since the command was given: until training reached the reward, and
-until the command was done, its last evaluation and video included.
+main.py gets the flags after `--`. Seconds are wall clock since the start of the command:
+`solved_seconds` until training reached the reward, and `command_seconds` until the command ended,
+with its last evaluation and video.
 """
 
 import argparse
@@ -22,53 +24,40 @@ from workers.records.provenance import git_commit, machine
 ROOT = Path(__file__).parent.parent
 
 
+def main_py(arguments: list[str], *, seed: int, run: Path) -> list[str]:
+    """Return a command that trains with `arguments`, into the folder `run`."""
+    where = ["--run-dir", str(run), "--save-dir", ""]
+    return [sys.executable, str(ROOT / "main.py"), *arguments, "--seed", str(seed), *where]
+
+
 def train(arguments: list[str], *, seed: int, run: Path) -> dict[str, Any]:
-    """One run of main.py; what it came to."""
-    command = [
-        sys.executable,
-        str(ROOT / "main.py"),
-        *arguments,
-        "--seed",
-        str(seed),
-        "--run-dir",
-        str(run),
-        "--save-dir",
-        "",
-    ]
+    """Run main.py once and return its results."""
     began = time.time()
+    command = main_py(arguments, seed=seed, run=run)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.time() - began
     status = json.loads((run / "status.json").read_text())
+    mean = status["train_return_mean"]
     return {
         "seed": seed,
         "command_seconds": round(seconds, 1),
         "solved_seconds": round(end_of_training(run) - began, 1),
         "steps": status["steps"],
         "updates": status["updates"],
-        "train_return_mean": round(
-            math.nan if status["train_return_mean"] is None else status["train_return_mean"], 2
-        ),
+        "train_return_mean": round(math.nan if mean is None else mean, 2),
     }
 
 
 def end_of_training(run: Path) -> float:
-    """When the last training episode ended, in seconds since 1970."""
+    """Return when the last training episode ended, in seconds since 1970."""
     header, _, *rows = (run / "0.monitor.csv").read_text().splitlines()
     return float(json.loads(header.lstrip("#"))["t_start"]) + float(rows[-1].split(",")[2])
 
 
 def play(run: Path, *, episodes: int) -> dict[str, Any]:
-    """Greedy episodes with what the run has learned last, by enjoy.py."""
-    command = [
-        sys.executable,
-        str(ROOT / "enjoy.py"),
-        "--run-dir",
-        str(run),
-        "--newest",
-        "--episodes",
-        str(episodes),
-        "--json",
-    ]
+    """Play greedy episodes with the run's newest snapshot, by enjoy.py; return their statistics."""
+    command = [sys.executable, str(ROOT / "enjoy.py"), "--run-dir", str(run), "--newest"]
+    command += ["--episodes", str(episodes), "--json"]
     result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
         f"greedy_{episodes}_mean": round(result["mean"], 2),
@@ -78,28 +67,31 @@ def play(run: Path, *, episodes: int) -> dict[str, Any]:
     }
 
 
+def curve(run: Path, *, column: str = "time/total_timesteps") -> tuple[list[float], list[float]]:
+    """Return `column` and the training return from a run's metrics, where there is a return."""
+    with open(run / "metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["rollout/ep_rew_mean"]]
+    x = [float(row[column]) for row in rows]
+    y = [float(row["rollout/ep_rew_mean"]) for row in rows]
+    return x, y
+
+
 def draw(runs: list[Path], *, title: str, path: Path) -> None:
-    """Training return against steps and against minutes, a line a seed."""
+    """Draw the training return against steps and against minutes, one line a run."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    for axes, column, unit, scale in (
-        (figure.add_subplot(1, 2, 1), "time/total_timesteps", "environment steps (millions)", 1e6),
-        (figure.add_subplot(1, 2, 2), "time/time_elapsed", "wall clock (minutes)", 60.0),
+    for place, column, unit, scale in (
+        (1, "time/total_timesteps", "environment steps (millions)", 1e6),
+        (2, "time/time_elapsed", "wall clock (minutes)", 60.0),
     ):
+        axes = figure.add_subplot(1, 2, place)
         for number, run in enumerate(runs):
-            with open(run / "metrics.csv") as file:
-                rows = [row for row in csv.DictReader(file) if row["rollout/ep_rew_mean"]]
-            x = [float(row[column]) / scale for row in rows]
-            axes.plot(
-                x,
-                [float(row["rollout/ep_rew_mean"]) for row in rows],
-                label=run.name,
-                color=f"C{number}",
-            )
+            x, y = curve(run, column=column)
+            axes.plot([value / scale for value in x], y, label=run.name, color=f"C{number}")
         axes.set_xlabel(unit)
         axes.set_ylabel("return, mean of the last 100 training episodes")
         axes.grid(alpha=0.3)
@@ -107,44 +99,45 @@ def draw(runs: list[Path], *, title: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    """Runs the seeds one after another; the table is written after each, so that a cut leaves what was measured."""
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write all rows, with a header of the first row's keys."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def parse() -> argparse.Namespace:
+    """Return the command line's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="results without suffix: .csv and .png are added"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs") / "solve", help="folder of the run folders"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--stop-reward", type=float, required=True)
-    parser.add_argument("--max-seconds", type=float, required=True)
-    parser.add_argument("--episodes", type=int, default=30, help="greedy episodes after training")
-    parser.add_argument("arguments", nargs="+", help="flags of main.py, after --")
-    options = parser.parse_args()
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="results without suffix: adds .csv and .png")
+    add("--runs", type=Path, default=Path("runs") / "solve", help="folder of the run folders")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    add("--stop-reward", type=float, required=True)
+    add("--max-seconds", type=float, required=True)
+    add("--episodes", type=int, default=30, help="greedy episodes after training")
+    add("arguments", nargs="+", help="flags of main.py, after --")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the seeds one after another; write table and picture after each, for interruptions."""
+    options = parse()
     stop = ["--stop-reward", str(options.stop_reward), "--max-seconds", str(options.max_seconds)]
     rows: list[dict[str, Any]] = []
+    runs: list[Path] = []
     for seed in options.seeds:
-        run = options.runs / f"seed {seed}"
-        row = train([*options.arguments, *stop], seed=seed, run=run)
+        runs.append(options.runs / f"seed {seed}")
+        row = train([*options.arguments, *stop], seed=seed, run=runs[-1])
         began = time.monotonic()
-        row |= play(run, episodes=options.episodes)
-        rows.append(
-            row
-            | {
-                "play_seconds": round(time.monotonic() - began, 1),
-                "commit": git_commit(),
-                "machine": machine(),
-            }
-        )
+        row |= play(runs[-1], episodes=options.episodes)
+        row["play_seconds"] = round(time.monotonic() - began, 1)
+        rows.append(row | {"commit": git_commit(), "machine": machine()})
         print(json.dumps(rows[-1]), flush=True)
-        with open(options.out.with_suffix(".csv"), "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-        runs = [options.runs / f"seed {done['seed']}" for done in rows]
+        write_csv(options.out.with_suffix(".csv"), rows)
         draw(runs, title=" ".join(options.arguments), path=options.out.with_suffix(".png"))
 
 

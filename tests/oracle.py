@@ -1,4 +1,4 @@
-"""Prove that a change left every bit as it was: train before and after it, and compare what was learned.
+"""Prove that a change leaves every bit as it was: train before and after it, and compare.
 
     python -m tests.oracle record before --program ../a-checkout-of-the-old-commit
     python -m tests.oracle record after
@@ -6,9 +6,10 @@
     python -m tests.oracle compare before after
     python -m tests.oracle compare before after-resumed
 
-At a barrier a seed fixes every bit of a run, and so it does without one where a single worker trains. Each case below is a
-run of `main.py` as a user starts it, a few dozen updates long. Cases with three workers are stopped half-way and resumed.
-`--go-on-from` takes the stopped halves of another recording, so that one commit's run goes on under another commit.
+At a barrier a seed fixes every bit of a run. Without a barrier it does so if a single worker
+trains. Each case below is a run of `main.py` as a user starts it, a few dozen updates long. Cases
+with three workers are stopped half-way and resumed. `--go-on-from` takes the stopped halves of
+another recording, so that one commit's run continues under another commit.
 
 Compare recordings of one machine only: another processor rounds otherwise.
 """
@@ -282,7 +283,8 @@ def _cell(one: Tensor, other: Tensor) -> str:
         return f"= {digest(one)}"
     gap = (one.double() - other.double()).abs()
     where = int((one != other).sum())
-    return f"{where} of {one.numel()} differ, by {float(gap.max()):.1e} at most (of {float(one.abs().max()):.1e})"
+    largest, size = float(gap.max()), float(one.abs().max())
+    return f"{where} of {one.numel()} differ, by {largest:.1e} at most (of {size:.1e})"
 
 
 def main() -> int:
