@@ -1,4 +1,4 @@
-"""Plays what main.py saved: `python enjoy.py --run-dir runs/latest`."""
+"""Play what main.py saved: `python enjoy.py --run-dir runs/latest`."""
 
 import argparse
 import contextlib
@@ -6,16 +6,24 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.process import limit_threads
 
+if TYPE_CHECKING:
+    from a3c.networks.actor_critic import ActorCritic
+    from workers.camera import Camera
+    from workers.records.evaluation import Evaluation
+
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of enjoy.py."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="enjoy.py",
-        description="Plays a trained policy in a window, or without a display into a video, and prints its scores.",
+        description=(
+            "Plays a trained policy in a window, or without a display into a video, "
+            "and prints its scores."
+        ),
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -52,23 +60,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Plays; returns the exit code."""
+    """Play; return the exit code."""
     limit_threads()
     sys.path.append(os.getcwd())  # where people keep environments of their own
     parser = build_parser()
     options = parser.parse_args()
-    if options.episodes < 1 or options.seed < 0:
-        parser.error("--episodes must be at least 1, and --seed at least 0")
-    if bool(options.run_dir) == bool(options.load_dir):
-        parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
-    if options.load_dir and not options.env_name:
-        parser.error("--load-dir needs --env-name")
+    check(parser, options)
     from envs.ids import EnvironmentProblem
     from workers.export import ExportError
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
-    from workers.settings.config import OtherVersion
-    from workers.settings.flags import UsageError
+    from workers.settings.errors import OtherVersion, UsageError
 
     try:
         play(options)
@@ -87,16 +89,25 @@ def main() -> int:
     return 0
 
 
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exit with a message if the options do not go together."""
+    if options.episodes < 1 or options.seed < 0:
+        parser.error("--episodes must be at least 1, and --seed at least 0")
+    if bool(options.run_dir) == bool(options.load_dir):
+        parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
+    if options.load_dir and not options.env_name:
+        parser.error("--load-dir needs --env-name")
+
+
 def find_policy(options: argparse.Namespace) -> dict[str, Any]:
-    """The snapshot that the command line means. CheckpointError or RunFolderError."""
+    """Load the snapshot that the command line names. CheckpointError, RunFolderError."""
     from workers.records import checkpoint
     from workers.records.run_folder import RunFolder
-    from workers.supervision.run import saved_policy_path
+    from workers.snapshot import saved_policy_path
 
     if options.load_dir:
-        return checkpoint.load(
-            saved_policy_path(options.load_dir, options.env_name), require_digest=False
-        )
+        path = saved_policy_path(options.load_dir, options.env_name)
+        return checkpoint.load(path, require_digest=False)
     folder = RunFolder.open(options.run_dir)
     if folder.best.exists() and not options.newest:
         return checkpoint.load(folder.best)
@@ -104,73 +115,111 @@ def find_policy(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def has_display() -> bool:
-    """Whether a window can be shown."""
+    """Return whether a window can be shown."""
     return sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
 
 
 def play(options: argparse.Namespace) -> None:
-    """Plays the episodes one after another and prints each score."""
-    import numpy as np
+    """Play the episodes one after another, or export the policy."""
     import torch
 
     from workers.camera import Camera
-    from workers.play import play_episodes
+    from workers.records.evaluation import Evaluation
     from workers.snapshot import restore_policy
 
     torch.set_num_threads(1)
-    model, config, resolved = restore_policy(find_policy(options))
+    snapshot = find_policy(options)
+    model, config, resolved = restore_policy(snapshot)
     camera = Camera(resolved, max_episode_length=config.max_episode_length)
     if options.export:
-        from workers.export import export_policy
-
-        observation, _ = camera.environment(pictures=False).reset(seed=options.seed)
-        export_policy(model, torch.from_numpy(observation[None]), Path(options.export))
-        print(f"exported to {options.export}")
+        export(model, camera, options)
         return
     window = has_display() and not options.json and not options.video
-    video = (
-        Path(options.video or "enjoy.mp4")
-        if options.video or not (window or options.json)
-        else None
-    )
+    video = None
+    if options.video or not (window or options.json):
+        video = Path(options.video or "enjoy.mp4")
     returns: list[float] = []
     lengths: list[int] = []
     for episode in range(options.episodes):
-        recording = video is not None and episode == 0
-        environment = camera.environment(pictures=window or recording)
-        with contextlib.ExitStack() as stack:
-            on_frame = camera.show if window else None
-            if recording and video is not None:
-                environment.reset(seed=options.seed)
-                on_frame = stack.enter_context(camera.film(video)).write
-            played = play_episodes(
-                model,
-                [environment],
-                seeds=[options.seed + episode],
-                sampled=options.non_det,
-                on_frame=on_frame,
-            )
-        assert played is not None
+        played = play_episode(
+            model,
+            camera,
+            options,
+            steps=snapshot["steps"],
+            episode=episode,
+            window=window,
+            video=video if episode == 0 else None,
+        )
         returns += played.returns
         lengths += played.lengths
-        if not options.json:
-            print(f"episode {episode + 1}: score {returns[-1]:g}, {lengths[-1]} steps", flush=True)
-            if recording:
-                print(f"video of it: {video}")
-    summary = {
-        "returns": returns,
-        "mean": float(np.mean(returns)),
-        "std": float(np.std(returns)),
-        "lengths": lengths,
-    }
-    if options.json:
-        print(json.dumps(summary))
-    else:
-        print(
-            f"mean {summary['mean']:.2f}, standard deviation {summary['std']:.2f} over {len(returns)} episodes"
+    summarise(
+        Evaluation(steps=snapshot["steps"], returns=tuple(returns), lengths=tuple(lengths)),
+        as_json=options.json,
+    )
+
+
+def play_episode(
+    model: "ActorCritic",
+    camera: "Camera",
+    options: argparse.Namespace,
+    *,
+    steps: int,
+    episode: int,
+    window: bool,
+    video: Path | None,
+) -> "Evaluation":
+    """Play one episode, in a window or into a video, and print its score."""
+    from workers.play import play_episodes
+
+    environment = camera.environment(pictures=window or video is not None)
+    with contextlib.ExitStack() as stack:
+        on_frame = camera.show if window else None
+        if video is not None:
+            environment.reset(seed=options.seed)
+            on_frame = stack.enter_context(camera.film(video)).write
+        played = play_episodes(
+            model,
+            [environment],
+            seeds=[options.seed + episode],
+            sampled=options.non_det,
+            steps=steps,
+            on_frame=on_frame,
         )
+    assert played is not None
+    if not options.json:
+        score = f"score {played.returns[0]:g}, {played.lengths[0]} steps"
+        print(f"episode {episode + 1}: {score}", flush=True)
+        if video is not None:
+            print(f"video of it: {video}")
+    return played
+
+
+def summarise(played: "Evaluation", *, as_json: bool) -> None:
+    """Print mean and standard deviation of the scores, or everything as one JSON object."""
+    if as_json:
+        summary = {
+            "returns": played.returns,
+            "mean": played.mean,
+            "std": played.std,
+            "lengths": played.lengths,
+        }
+        print(json.dumps(summary))
+        return
+    episodes = len(played.returns)
+    print(f"mean {played.mean:.2f}, standard deviation {played.std:.2f} over {episodes} episodes")
+
+
+def export(model: "ActorCritic", camera: "Camera", options: argparse.Namespace) -> None:
+    """Write the policy as a file for other programs. ExportError."""
+    import torch
+
+    from workers.export import export_policy
+
+    observation, _ = camera.environment(pictures=False).reset(seed=options.seed)
+    export_policy(model, torch.from_numpy(observation[None]), Path(options.export))
+    print(f"exported to {options.export}")
 
 
 if __name__ == "__main__":

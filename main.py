@@ -1,4 +1,4 @@
-"""Trains an agent: `python main.py --env-name Pong-v0 --num-processes 16`."""
+"""Train an agent: `python main.py --env-name Pong-v0 --num-processes 16`."""
 
 import os
 import signal
@@ -8,9 +8,10 @@ from workers.process import limit_threads
 
 
 def main() -> int:
-    """Trains as the command line says; returns the exit code."""
+    """Train as the command line says; return the exit code."""
     limit_threads()
-    # Nothing has begun that would have to be tidied, and who is being imported may swallow an exception.
+    # Exit at once while modules are imported. There is nothing to save yet, and a
+    # KeyboardInterrupt might be caught by one of the modules.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from workers.supervision.launch import launch
 

@@ -1,4 +1,4 @@
-"""The test worker: plays snapshots of the shared policy, keeps the best one, records video and draws the curve."""
+"""The test worker: plays snapshots of the shared policy, keeps the best one, records video."""
 
 import contextlib
 import os
@@ -15,16 +15,18 @@ from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.video import VideoWriter
 from workers.camera import Camera
-from workers.exact import SharedMemory
-from workers.play import Episodes, Frame, play_episodes
+from workers.memory import SharedMemory
+from workers.play import Frame, play_episodes
 from workers.process import cores, prepare_child
 from workers.records import checkpoint
+from workers.records.appender import Guard
 from workers.records.board import GIF_FRAMES, Board, thumbnail
 from workers.records.curve import draw_curve
-from workers.records.run_folder import Guard, RunFolder
+from workers.records.evaluation import Evaluation
+from workers.records.run_folder import RunFolder
 from workers.records.thinned import Thinned
 from workers.settings.config import Config
-from workers.settings.recipes import Spaces
+from workers.settings.models import Spaces
 from workers.snapshot import policy_state, restore_policy
 
 NEVER = 1 << 62
@@ -47,20 +49,18 @@ class EvaluatorTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What the test worker reports."""
+class EvaluationReport:
+    """What the test worker sends to the main process after an evaluation."""
 
-    steps: int
+    evaluation: Evaluation
     seconds: float  # of the run, when the snapshot was taken
-    returns: list[float]
-    lengths: list[int]
     is_best: bool
-    video: Path | None
+    video: Path | None  # of the first episode
     warning: str | None
 
 
 def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
-    """Entry of the test worker's process: evaluates every `eval_interval` seconds, or when told to through the pipe."""
+    """Enter the test worker's process: evaluate every `eval_interval` seconds and on request."""
     with open(task.folder.log, "a") as log:
         prepare_child("a3c test worker", log)
         if hasattr(os, "nice"):
@@ -77,12 +77,16 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
 def _niceness(config: Config) -> int:
     if config.eval_nice is not None:
         return config.eval_nice
-    # Against many workers a core, a lower priority would make an evaluation last for ever, and an equal one costs them little.
+    # Against many workers per core, an evaluation of lower priority would take far too long.
+    # One of equal priority costs so many workers little.
     return 0 if config.num_processes > cores() else 5
 
 
 def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
-    """Evaluates when the interval is over; told "last", evaluates and films; told "draw", draws the curve."""
+    """Evaluate when the interval is over.
+
+    Messages: "last" asks for an evaluation with a video at once, "draw" for the curve.
+    """
     due = time.monotonic() + interval
     while True:
         wait = max(0.0, due - time.monotonic()) if interval else None
@@ -90,14 +94,14 @@ def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
         if message == "draw":
             evaluator.draw_curve()
             continue
-        evaluation = evaluator.evaluate(is_last=message == "last")
-        if evaluation is not None:
-            pipe.send(evaluation)
+        report = evaluator.evaluate(is_last=message == "last")
+        if report is not None:
+            pipe.send(report)
         due = time.monotonic() + interval
 
 
 class Evaluator:
-    """Plays the same seeds each time on raw rewards, with weights and scaling frozen at one moment."""
+    """Plays the same seeds each time, on raw rewards, with a snapshot's weights and scaling."""
 
     def __init__(self, task: EvaluatorTask, pipe: Connection) -> None:
         config = task.config
@@ -114,9 +118,40 @@ class Evaluator:
         self._board = Board(task.folder.tensorboard, Guard(self._warn))
         self._camera = Camera(task.environment, max_episode_length=length)
 
-    def evaluate(self, *, is_last: bool) -> Evaluation | None:
-        """One evaluation; None if the run has sent word meanwhile."""
-        state = policy_state(
+    def evaluate(self, *, is_last: bool) -> EvaluationReport | None:
+        """Evaluate the current policy; return None if a message arrives meanwhile."""
+        snapshot = self._take_snapshot()
+        seconds = time.monotonic() - self._task.began
+        self._warning = None
+        with contextlib.ExitStack() as stack:
+            thumbnails: Thinned[Frame] = Thinned(GIF_FRAMES)
+            film = self._film(snapshot["steps"]) if self._video_due(is_last=is_last) else None
+            if film is not None:
+                stack.enter_context(film)
+            evaluation = self._play(snapshot, film, thumbnails)
+            if evaluation is None and film is not None:
+                film.discard()
+        if evaluation is None:
+            return None
+        if film is not None and self._config.tensorboard:
+            self._show(thumbnails, evaluation.steps)
+        is_best = self._keep_if_best(snapshot, evaluation)
+        self._count(evaluation, filmed=film is not None)
+        return EvaluationReport(
+            evaluation=evaluation,
+            seconds=seconds,
+            is_best=is_best,
+            video=film.path if film is not None and film.path.exists() else None,
+            warning=self._warning,
+        )
+
+    def draw_curve(self) -> None:
+        """Draw what the run has learned so far; after an error the next call draws it."""
+        with contextlib.suppress(OSError):
+            draw_curve(self._task.folder, title=self._task.title)
+
+    def _take_snapshot(self) -> dict[str, Any]:
+        return policy_state(
             config=self._config,
             environment=self._task.environment,
             spaces=self._task.spaces,
@@ -124,38 +159,31 @@ class Evaluator:
             normaliser=self._normaliser,
             steps=self._task.memory.progress.total("steps"),
         )
-        model, _, _ = restore_policy(state)
-        seeds = [EVALUATION_SEED + i for i in range(self._config.eval_episodes)]
-        self._warning = None
-        seconds = time.monotonic() - self._task.began
-        environments = list(self._environments)
-        with contextlib.ExitStack() as stack:
-            thumbnails: Thinned[Frame] = Thinned(GIF_FRAMES)
-            film = self._film(state["steps"]) if self._video_due(is_last=is_last) else None
-            if film is not None:
-                environments[0] = self._camera.environment(pictures=True)
-                stack.enter_context(film)
-            episodes = play_episodes(
-                model,
-                environments,
-                seeds=seeds,
-                sampled=self._config.eval_sampled,
-                on_frame=None if film is None else self._filming(film, thumbnails),
-                interrupted=self._beat,
-            )
-            self._task.memory.progress.tester_heartbeat = 0
-            if episodes is None and film is not None:
-                film.discard()
-        if episodes is None:
-            return None
-        if film is not None and self._config.tensorboard:
-            self._show(thumbnails, state["steps"])
-        return self._file(
-            state, episodes, seconds=seconds, video=None if film is None else film.path
-        )
 
-    def _beat(self) -> bool:
-        """Says that it lives, and hears whether the run has sent word."""
+    def _play(
+        self,
+        snapshot: dict[str, Any],
+        film: VideoWriter | None,
+        thumbnails: Thinned[Frame],
+    ) -> Evaluation | None:
+        model, _, _ = restore_policy(snapshot)
+        environments = list(self._environments)
+        if film is not None:
+            environments[0] = self._camera.environment(pictures=True)
+        evaluation = play_episodes(
+            model,
+            environments,
+            seeds=[EVALUATION_SEED + i for i in range(len(environments))],
+            sampled=self._config.eval_sampled,
+            steps=snapshot["steps"],
+            on_frame=None if film is None else self._filming(film, thumbnails),
+            interrupted=self._interrupted,
+        )
+        self._task.memory.progress.tester_heartbeat = 0
+        return evaluation
+
+    def _interrupted(self) -> bool:
+        """Note the time as a sign of life; return whether a message has arrived."""
         self._task.memory.progress.tester_heartbeat = time.monotonic_ns()
         return self._pipe.poll()
 
@@ -167,63 +195,51 @@ class Evaluator:
         return on_frame
 
     def _show(self, thumbnails: Thinned[Frame], steps: int) -> None:
-        """Shows the film in TensorBoard, from an event file of this process's own."""
+        """Show the film in TensorBoard, from an event file of this process."""
         fps = self._camera.frames_per_second / thumbnails.stride
         self._board.video("video/eval", thumbnails.items, steps, fps)
         self._board.flush()
 
-    def _file(
-        self, state: dict[str, Any], episodes: Episodes, *, seconds: float, video: Path | None
-    ) -> Evaluation:
-        steps, mean = state["steps"], sum(episodes.returns) / len(episodes.returns)
-        self._episodes_done += len(episodes.returns)
+    def _keep_if_best(self, snapshot: dict[str, Any], evaluation: Evaluation) -> bool:
+        mean = evaluation.mean
         is_best = mean > self._best_mean and self._attempt(
             "keep the best policy",
-            lambda: checkpoint.save(self._task.folder.best, {**state, "mean": mean}),
+            lambda: checkpoint.save(self._task.folder.best, {**snapshot, "mean": mean}),
         )
         if is_best:
             self._best_mean = mean
-        if video is not None:
-            self._next_video = (
-                self._episodes_done - self._episodes_done % self._config.video_interval
-            )
-            self._next_video += self._config.video_interval
-        return Evaluation(
-            steps=steps,
-            seconds=seconds,
-            returns=episodes.returns,
-            lengths=episodes.lengths,
-            is_best=is_best,
-            video=video if video is not None and video.exists() else None,
-            warning=self._warning,
-        )
+        return is_best
 
-    def draw_curve(self) -> None:
-        """Draws what the run has learned so far; a curve that can't be drawn is drawn next time."""
-        with contextlib.suppress(OSError):
-            draw_curve(self._task.folder, title=self._task.title)
+    def _count(self, evaluation: Evaluation, *, filmed: bool) -> None:
+        """Count the episodes; after a film, the next is due at the next multiple of an interval."""
+        self._episodes_done += len(evaluation.returns)
+        if filmed:
+            interval = self._config.video_interval
+            self._next_video = self._episodes_done - self._episodes_done % interval + interval
 
     def _video_due(self, *, is_last: bool) -> bool:
-        """Of the first episode, of one every interval, and of the last policy; never where nothing can be drawn."""
+        """Film the first episode, one in every interval, and the last policy.
+
+        Never film an environment that has failed to draw.
+        """
         due = self._episodes_done >= self._next_video or (is_last and self._next_video < NEVER)
         return self._config.video_interval > 0 and due
 
     def _film(self, steps: int) -> VideoWriter | None:
-        """A video of the first environment; None, and no further try, where there is nothing to draw with."""
+        """Start a video of the first environment; return None, this time and later, if it fails."""
         try:
             self._camera.environment(pictures=True).reset(seed=EVALUATION_SEED)
             return self._camera.film(self._task.folder.videos / f"eval_{steps:012d}.mp4")
-        except (
-            Exception
-        ) as problem:  # OpenGL fails in many ways, and a run must not end for want of pictures
+        except Exception as problem:  # OpenGL fails in many ways; none of them may end the run
             self._next_video = NEVER
             self._warning = f"no video: the environment can't be rendered here ({problem})"
             return None
 
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
+        """Call `action`; return whether it succeeded. A full disk, say, must not stop training."""
         try:
             action()
-        except Exception as problem:  # a full disk, say; training goes on
+        except Exception as problem:
             self._warn(f"could not {what}: {problem}")
             return False
         return True

@@ -1,24 +1,16 @@
-"""Playing whole episodes with a fixed policy: what the test worker and enjoy.py do."""
+"""Playing whole episodes with a fixed policy, for the test worker and enjoy.py."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from a3c.model import ActorCritic
+from a3c.networks.actor_critic import ActorCritic
+from workers.records.evaluation import Evaluation
 
 Frame = NDArray[np.uint8]
-
-
-@dataclass
-class Episodes:
-    """Raw returns and lengths (agent steps) of finished episodes, in the order of the environments."""
-
-    returns: list[float] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
 
 
 @torch.inference_mode()
@@ -28,12 +20,15 @@ def play_episodes(
     *,
     seeds: list[int],
     sampled: bool,
+    steps: int,
     on_frame: Callable[[Frame], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> Episodes | None:
-    """One episode in each environment, side by side; each weighs the same, however long it lasts.
+) -> Evaluation | None:
+    """Play one episode in each environment, side by side; return None if `interrupted`.
 
-    `on_frame` gets the pictures of the first environment (rendered as RGB [H, W, 3]); None if `interrupted`.
+    The policy has been trained for `steps` environment steps. `sampled`: draw the actions, instead
+    of taking the most probable. `on_frame` is called with the pictures of the first environment
+    [H, W, 3], RGB.
     """
     generator = torch.Generator().manual_seed(seeds[0])
     observations = [
@@ -49,19 +44,34 @@ def play_episodes(
         if on_frame is not None and 0 in active:
             on_frame(_picture(environments[0]))
         batch = torch.from_numpy(np.stack([observations[i] for i in active]))
-        policy, _, next_state = model.step(batch, state[active])
+        logits, _, next_state = model.step(batch, state[active])
         state[active] = next_state
-        noise = model.head.noise(tuple(policy.shape[:-1]), generator) if sampled else None
-        actions = model.head.mode(policy) if noise is None else model.head.sample(policy, noise)
-        for i, action in zip(
-            tuple(active), model.head.to_environment(actions).numpy(), strict=True
-        ):
+        actions = _choose(model, logits, generator if sampled else None)
+        for i, action in zip(tuple(active), actions, strict=True):
             observations[i], _, terminated, truncated, info = environments[i].step(action)
             if terminated or truncated:
-                results[i] = info["episode"]["r"], info["episode"]["l"]
+                results[i] = float(info["episode"]["r"]), int(info["episode"]["l"])
                 active.remove(i)
-    pairs = [results[i] for i in sorted(results)]
-    return Episodes([float(r) for r, _ in pairs], [int(n) for _, n in pairs])
+    episodes = [results[i] for i in range(len(environments))]
+    return Evaluation(
+        steps=steps,
+        returns=tuple(return_ for return_, _ in episodes),
+        lengths=tuple(length for _, length in episodes),
+    )
+
+
+def _choose(
+    model: ActorCritic,
+    logits: torch.Tensor,
+    generator: torch.Generator | None,
+) -> NDArray[np.generic]:
+    """Draw actions, or take the most probable ones without a generator; for the environments."""
+    if generator is None:
+        actions = model.head.mode(logits)
+    else:
+        noise = model.head.noise(tuple(logits.shape[:-1]), generator)
+        actions = model.head.sample(logits, noise)
+    return model.head.to_environment(actions).numpy()
 
 
 def _picture(environment: gym.Env) -> Frame:

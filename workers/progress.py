@@ -1,4 +1,7 @@
-"""What workers tell: one row a worker in shared memory, one writer a row, no lock; readers sum."""
+"""The progress table: what workers note in shared memory, one row per worker.
+
+Each row has one writer, so there are no locks. Readers add the rows up.
+"""
 
 from functools import cached_property
 from multiprocessing.context import BaseContext
@@ -9,40 +12,42 @@ import torch
 from numpy.typing import NDArray
 
 from shared_optim.memory import SharedTensor
+from workers.records import statistics
 
-COUNTERS = (
-    *(
-        "steps",
-        "contributions",
-        "updates",
-        "episodes",
-        "segments",
-        "dropped_gradients",
-        "heartbeat",
-    ),
-    *("policy_lag_sum", "policy_lag_max", "policy_lag_window"),
-    "failed_inversions",
+# Checkpoints hold the counters in this order, so that new ones must be appended.
+# Those that a new row of the table of statistics needs are.
+COUNTERS = tuple(
+    dict.fromkeys(
+        (
+            "steps",
+            "contributions",
+            "updates",
+            "episodes",
+            "segments",
+            "dropped_gradients",
+            "heartbeat",
+            "policy_lag_sum",
+            "policy_lag_max",
+            "policy_lag_window",
+            "failed_inversions",
+            *statistics.COUNTERS,
+        )
+    )
 )
+# The counters whose totals a resumed run continues with, even with other workers.
+CARRIED_COUNTERS = tuple(
+    name for name in COUNTERS if name != "heartbeat" and not name.startswith("policy_lag")
+)
+SUMS = statistics.SUMS
 CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
-SUMS = (
-    *(
-        "policy_loss",
-        "value_loss",
-        "entropy",
-        "return_mean",
-        "return_square_mean",
-        "grad_norm",
-        "learning_rate",
-    ),
-    *("approx_kl", "clip_fraction", "square_error", "pull_seconds", "push_seconds"),
-)
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 
 
 class ProgressTable:
-    """Counters [N, C] int64, sums over contributions [N, S] float64 and the last episodes [N, K, 3] of N workers.
+    """Counters [N, C] int64, sums [N, S] float64 and the last episodes [N, K, 3] of N workers.
 
-    A number is 8 bytes, written at once. A reader may see a counter a step older than its neighbour, never half a number.
+    Each number has 8 bytes and is written at once. A reader may see one counter a step older than
+    another one, but never half a number.
     """
 
     def __init__(self, num_workers: int, *, context: BaseContext) -> None:
@@ -57,11 +62,8 @@ class ProgressTable:
         self._control = SharedTensor(len(CONTROL), dtype=torch.int64, context=context)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ("counters", "sums", "episodes", "control")
-        }
+        cached = ("counters", "sums", "episodes", "control")
+        return {name: value for name, value in vars(self).items() if name not in cached}
 
     @cached_property
     def counters(self) -> NDArray[np.int64]:
@@ -70,7 +72,10 @@ class ProgressTable:
 
     @cached_property
     def sums(self) -> NDArray[np.float64]:
-        """[N, S], columns as in SUMS; divide differences by differences of `contributions`."""
+        """[N, S], columns as in SUMS: what contributions were made of, summed over contributions.
+
+        For a mean, divide a difference by the difference of the counter `contributions`.
+        """
         return self._sums.tensor.numpy()
 
     @cached_property
@@ -84,45 +89,45 @@ class ProgressTable:
         return self._control.tensor.numpy()
 
     def column(self, name: str) -> NDArray[np.int64]:
-        """One counter of all workers [N], as a view."""
+        """Return one counter of all workers [N], as a view."""
         return self.counters[:, COUNTERS.index(name)]
 
     def total(self, name: str) -> int:
-        """One counter summed over the workers."""
+        """Return one counter, summed over the workers."""
         return int(self.column(name).sum())
 
     def stop(self) -> None:
-        """Tells the workers to end after the segment they are in."""
+        """Ask the workers to end after their current segments."""
         self.control[CONTROL.index("stop")] = 1
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called."""
+        """Whether `stop` has been called."""
         return bool(self.control[CONTROL.index("stop")])
 
     def ask_for_reports(self) -> None:
-        """Asks workers at a barrier for what an exact resume needs."""
+        """Ask workers at a barrier for what an exact resume needs."""
         self.control[CONTROL.index("reports_wanted")] += 1
 
     @property
     def reports_wanted(self) -> int:
-        """How often `ask_for_reports` was called."""
+        """How often `ask_for_reports` has been called."""
         return int(self.control[CONTROL.index("reports_wanted")])
 
     @property
     def window(self) -> int:
-        """Number of the time span over which workers keep the largest policy lag."""
+        """Number of the current window of time; workers keep the largest policy lag of each."""
         return int(self.control[CONTROL.index("window")])
 
     def next_window(self) -> int:
-        """Largest policy lag of the span that ends now; workers that made no update in it do not count."""
+        """End the window; return its largest policy lag, 0 if no worker made an update in it."""
         lags = self.column("policy_lag_max")[self.column("policy_lag_window") == self.window]
         self.control[CONTROL.index("window")] += 1
         return int(lags.max(initial=0))
 
     @property
     def tester_heartbeat(self) -> int:
-        """Monotonic ns of the test worker's last step; 0 while it rests."""
+        """Monotonic ns of the test worker's last step; 0 between evaluations."""
         return int(self.control[CONTROL.index("tester_heartbeat")])
 
     @tester_heartbeat.setter
@@ -131,14 +136,14 @@ class ProgressTable:
 
 
 class EpisodeReader:
-    """Collects, for one reader, the episodes that have ended since it last looked."""
+    """Collects the episodes that have ended since the last call."""
 
     def __init__(self, table: ProgressTable) -> None:
         self._table = table
         self._seen = table.column("episodes").copy()
 
     def new(self) -> list[tuple[float, int, float]]:
-        """(return, length, monotonic seconds) of each, in the order in which they ended."""
+        """Return (return, length, monotonic seconds) of each, in the order of their ends."""
         result = []
         for worker, now in enumerate(self._table.column("episodes").copy()):
             for n in range(max(self._seen[worker], now - EPISODES_KEPT), now):
@@ -149,26 +154,27 @@ class EpisodeReader:
 
 
 class WorkerRow:
-    """The one writer of a worker's row; a replacement goes on where its predecessor stopped."""
+    """The only writer of a worker's row. The worker's replacement continues the row."""
 
     def __init__(self, table: ProgressTable, worker: int) -> None:
         self._table = table
-        self._counters, self._sums, self._episodes = (
-            table.counters[worker],
-            table.sums[worker],
-            table.episodes[worker],
-        )
+        self._counters = table.counters[worker]
+        self._sums = table.sums[worker]
+        self._episodes = table.episodes[worker]
 
     def beat(self, monotonic_ns: int) -> None:
-        """Says that the worker lives."""
+        """Note the time of the worker's last sign of life."""
         self._counters[COUNTERS.index("heartbeat")] = monotonic_ns
 
     def add(self, name: str, amount: int) -> None:
-        """Raises a counter."""
+        """Increase a counter."""
         self._counters[COUNTERS.index(name)] += amount
 
     def contribution(self, statistics: dict[str, float], *, policy_lag: int, updates: int) -> None:
-        """Counts a contribution, with what it was made of; `updates`: 0 where another worker counts the optimizer's step."""
+        """Count a contribution, and add its statistics to the sums.
+
+        `updates` is 0 where another worker counts the optimizer's step.
+        """
         for name, value in statistics.items():
             self._sums[SUMS.index(name)] += value
         self.add("policy_lag_sum", policy_lag)
@@ -180,7 +186,10 @@ class WorkerRow:
         self.add("updates", updates)
 
     def episode(self, *, return_: float, length: int, seconds: float) -> None:
-        """Files an ended episode; the count is raised last, so that a reader never meets a half-written one."""
+        """Note an ended episode.
+
+        The count is increased last, so that a reader never sees a half-written episode.
+        """
         n = int(self._counters[COUNTERS.index("episodes")])
         self._episodes[n % EPISODES_KEPT] = (return_, length, seconds)
         self.add("episodes", 1)

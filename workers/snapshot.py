@@ -1,18 +1,20 @@
-"""Snapshots: a policy with all that is needed to play it, as plain tensors and plain Python."""
+"""Snapshots: a policy and everything needed to play it, as plain tensors and plain Python."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from a3c.model import ActorCritic
+from a3c.networks.actor_critic import ActorCritic
 from envs.ids import ResolvedId
 from envs.normaliser import SharedNormaliser
 from shared_optim.flat import FlatParameters
-from workers.settings.config import Config, saved_config
-from workers.settings.recipes import Spaces, build_model
+from workers.settings.config import Config
+from workers.settings.models import Spaces, build_model
+from workers.settings.saved import saved_config
 
 
 def policy_state(
@@ -24,7 +26,7 @@ def policy_state(
     normaliser: SharedNormaliser,
     steps: int,
 ) -> dict[str, Any]:
-    """A copy of the shared policy at this moment; other processes may move it meanwhile."""
+    """Copy the shared policy as it is now; other processes may change it while it is copied."""
     return {
         "config": dataclasses.asdict(config),
         "environment": dataclasses.asdict(environment),
@@ -36,34 +38,39 @@ def policy_state(
 
 
 def normaliser_state(normaliser: SharedNormaliser) -> dict[str, Any]:
-    """All its rows as one: what `SharedNormaliser.load` takes."""
+    """Return the merged rows, as `SharedNormaliser.load` takes them."""
     count, mean, m2 = normaliser.state()
     return {"count": float(count), "mean": torch.tensor(mean), "m2": torch.tensor(m2)}
 
 
 def saved_spaces(state: dict[str, Any]) -> Spaces:
-    """What the policy of a snapshot observes and does."""
+    """Return the observations and actions of a snapshot's policy."""
     return Spaces(**{**state["spaces"], "choices": tuple(state["spaces"].get("choices", ()))})
 
 
 def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, ResolvedId]:
-    """The network of a snapshot, ready to play, with its configuration and environment."""
+    """Return a snapshot's network, ready to play, its configuration and its environment."""
     config = Config(**saved_config(state))
     spaces = saved_spaces(state)
     model = build_model(config, spaces)
     FlatParameters(model).vector.copy_(state["parameters"])
     if spaces.normalised:
         saved = state["normaliser"]
-        normaliser = SharedNormaliser(
-            np.zeros((1, SharedNormaliser.row_size(spaces.num_statistics)))
-        )
+        row_size = SharedNormaliser.row_size(spaces.num_statistics)
+        normaliser = SharedNormaliser(np.zeros((1, row_size)))
         normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
         set_scaling(model, normaliser)
     return model, config, ResolvedId(**state["environment"])
 
 
+def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) -> Path:
+    """Return <save_dir>/<algo>/<env>.pt; what a file's name cannot contain becomes a dash."""
+    folder = Path(save_dir).expanduser() / (algo or "")
+    return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
+
+
 def set_scaling(model: ActorCritic, normaliser: SharedNormaliser) -> None:
-    """Puts the statistics of all workers into the network's first layer."""
+    """Copy the statistics of all workers into the network's first layer."""
     _, mean, std = normaliser.merged()
     _fill(model.observation_mean, mean)
     _fill(model.observation_inverse_std, 1 / std)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workers.records.run_folder import Appender, Guard
+from workers.records.appender import Appender, Guard
 
 _TENSORBOARD_SECONDS = 5.0
 GIF_FRAMES = 200
@@ -23,7 +23,11 @@ _GIF_PIXELS = 256
 
 
 class Board:
-    """One TensorBoard event file, written through an Appender: no thread, no torn records, no other framework."""
+    """One TensorBoard event file.
+
+    It is written through an Appender: without a thread, without another framework, and without
+    incomplete records.
+    """
 
     def __init__(self, directory: Path, guard: Guard) -> None:
         self._directory, self._guard = directory, guard
@@ -32,14 +36,14 @@ class Board:
         self._purge_step: int | None = None
 
     def scalars(self, values: Mapping[str, float], steps: int) -> None:
-        """Note the finite ones of some values."""
+        """Add those of the values that are finite."""
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
         self._add(steps, [{"tag": key, "simple_value": value} for key, value in finite.items()])
 
     def video(
         self, tag: str, frames: Sequence[npt.NDArray[np.uint8]], steps: int, fps: float
     ) -> None:
-        """Show RGB frames [H, W, 3] as a moving picture."""
+        """Add RGB frames [H, W, 3] as a moving picture."""
         try:
             gif, height, width = _gif(frames, fps)
         except (ImportError, ValueError, OSError) as error:
@@ -51,11 +55,11 @@ class Board:
         self._add(steps, [{"tag": tag, "image": image}])
 
     def purge_after(self, steps: int) -> None:
-        """Have TensorBoard hide what earlier files hold after `steps`."""
+        """Make TensorBoard hide what earlier files contain after `steps`."""
         self._purge_step = steps + 1
 
     def flush(self) -> None:
-        """Write what is still held back."""
+        """Write what is still in memory."""
         if self._file is not None:
             self._file.flush()
 
@@ -63,8 +67,13 @@ class Board:
         if self._absent:
             return
         try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
-            from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+            from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
+                Event,
+                SessionLog,
+            )
+            from tensorboard.compat.proto.summary_pb2 import (  # type: ignore[import-untyped]
+                Summary,
+            )
         except ImportError:
             self._absent = True
             self._guard.warn(
@@ -94,7 +103,9 @@ class Board:
         )
 
     def _write(self, event: Any) -> None:
-        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import (  # type: ignore[import-untyped]
+            RecordWriter,
+        )
 
         assert self._file is not None
         record = io.BytesIO()
@@ -103,18 +114,18 @@ class Board:
 
 
 def thumbnail(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A copy of a picture [H, W, 3], small enough to keep two hundred of them."""
+    """Return a small copy of a picture [H, W, 3]; two hundred of them fit into memory."""
     shrink = math.ceil(max(frame.shape[:2]) / _GIF_PIXELS)
     return frame[::shrink, ::shrink].copy()
 
 
 def _gif(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> tuple[bytes, int, int]:
-    """Encode RGB frames as a small endless GIF; also its height and width in pixels."""
+    """Encode RGB frames as a small endless GIF; return it, its height and width in pixels."""
     from PIL import Image
 
     every = math.ceil(len(frames) / GIF_FRAMES)
     images = [Image.fromarray(thumbnail(frame)) for frame in frames[::every]]
-    milliseconds = max(20, round(1000 * every / fps))  # players take less than 20 ms for "slow"
+    milliseconds = max(20, round(1000 * every / fps))  # players show less than 20 ms slowly
     buffer = io.BytesIO()
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0

@@ -1,4 +1,7 @@
-"""Checkpoints of plain tensors and plain Python: written whole or not at all, verified before they are believed."""
+"""Checkpoints of plain tensors and plain Python.
+
+They are written whole or not at all, and verified before they are used.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from typing import Any
 
 import torch
 
-from workers.records.run_folder import reason, replacing, write_json
+from workers.records.atomic import reason, replacing, write_json
 
-FORMAT_VERSION = 2  # 2: vector observations have networks of their own for actor and critic; statistics of returns
+# 2: separate networks of actor and critic for vector observations; statistics of returns.
+FORMAT_VERSION = 2
 
 _NAME = re.compile(r"checkpoint_(\d{12})\.pt")
 _LEAVES = (type(None), bool, int, float, str, bytes)
@@ -24,23 +28,24 @@ _TENSORS = (torch.Tensor, torch.nn.Parameter)
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be written or believed; the message is one sentence with the fix in it."""
+    """A checkpoint that cannot be written or used; the message is one sentence with its fix."""
 
 
 def checkpoint_path(directory: Path, steps: int) -> Path:
-    """Name the checkpoint taken at `steps` environment steps."""
+    """Name the checkpoint of `steps` environment steps."""
     return directory / f"checkpoint_{steps:012d}.pt"
 
 
 def digest_path(path: Path) -> Path:
-    """Name the file beside a checkpoint that holds its sha256."""
+    """Name the file beside a checkpoint that contains its sha256."""
     return path.with_name(path.name + ".json")
 
 
 def save(path: Path, state: dict[str, Any], *, with_digest: bool = True) -> None:
-    """Write `state`, its format version and its digest; a kill at any point leaves old or new; CheckpointError.
+    """Write `state`, its format version and its digest. CheckpointError.
 
-    Without a digest several runs may write the same `path`: what is there is then always whole, and of one of them.
+    A kill at any moment leaves the old file or the new one. Without a digest several runs may
+    write the same `path`: the file is then always whole, and comes from one of them.
     """
     for where, value in _walk(state, "state"):
         _refuse_unsafe(where, value)
@@ -58,25 +63,30 @@ def save(path: Path, state: dict[str, Any], *, with_digest: bool = True) -> None
         with replacing(path) as file:
             file.write(data)
             file.flush()
-            # The digest goes first, and names the file that it replaces: between the two renames the old file verifies.
+            # The digest is written first and names the file that it replaces, so that the old
+            # file still verifies between the two renames.
             if with_digest:
                 write_json(digest_path(path), digest)
     except OSError as error:
         if not path.exists():
             _delete(digest_path(path))
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} could not be written ({reason(error)}); earlier ones are intact, "
-            "free some space or check the folder's permissions."
+            f"The checkpoint {str(path)!r} could not be written ({reason(error)}); "
+            "earlier ones are intact, free some space or check the folder's permissions."
         ) from error
 
 
 def load(path: Path, *, require_digest: bool = True) -> dict[str, Any]:
-    """Read a verified checkpoint onto the CPU; `require_digest=False` admits one without digest; CheckpointError."""
+    """Read a checkpoint onto the CPU and verify it. CheckpointError.
+
+    `require_digest=False` accepts a checkpoint without a digest, but not with a wrong one.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} cannot be read ({reason(error)}); pass the path of a .pt file."
+            f"The checkpoint {str(path)!r} cannot be read ({reason(error)}); "
+            "pass the path of a .pt file."
         ) from error
     _verify(path, data, require_digest=require_digest)
     try:
@@ -84,20 +94,25 @@ def load(path: Path, *, require_digest: bool = True) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:
-        # Whatever it holds is not run: there is no second, unguarded try.
+        # There is no second attempt without weights_only: it could run code from the file.
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} is damaged or holds more than plain tensors and numbers; use another one."
+            f"The checkpoint {str(path)!r} is damaged or holds more than plain tensors "
+            "and numbers; use another one."
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("format_version"), int):
         raise CheckpointError(
-            f"{str(path)!r} was not saved by this program; pass a checkpoint that a run has written."
+            f"{str(path)!r} was not saved by this program; "
+            "pass a checkpoint that a run has written."
         )
     _refuse_other_format(path, state["format_version"])
     return state
 
 
 def latest(directory: Path) -> tuple[Path, dict[str, Any], list[str]]:
-    """Load the newest checkpoint that verifies; also a warning for each newer one skipped; CheckpointError if none."""
+    """Load the newest checkpoint that verifies. CheckpointError if there is none.
+
+    Return its path, its state and a warning for each newer one that was skipped.
+    """
     warnings: list[str] = []
     for path in _checkpoints(directory):
         try:
@@ -115,7 +130,10 @@ def latest(directory: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
 
 def set_aside_newer(path: Path) -> None:
-    """Rename the damaged checkpoints that are newer than `path`: they would outlive better ones that sort below them."""
+    """Rename the damaged checkpoints that are newer than `path`.
+
+    `rotate` would otherwise keep them and delete good ones whose names sort below theirs.
+    """
     for other in _checkpoints(path.parent):
         if other.name > path.name:
             with contextlib.suppress(OSError):
@@ -124,7 +142,10 @@ def set_aside_newer(path: Path) -> None:
 
 
 def rotate(directory: Path, keep: int = 3) -> None:
-    """Delete all but the newest `keep` checkpoints, and what a killed save has left; only for the folder's writer."""
+    """Delete all but the newest `keep` checkpoints, and the remains of killed saves.
+
+    Only the process that writes the folder may call this.
+    """
     for path in _checkpoints(directory)[max(keep, 1) :]:
         _delete(path)
         _delete(digest_path(path))
@@ -135,7 +156,7 @@ def rotate(directory: Path, keep: int = 3) -> None:
 
 
 def _checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints of a folder, newest first."""
+    """Return the checkpoints of a folder, newest first."""
     with contextlib.suppress(OSError):
         return sorted(
             (path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True
@@ -144,7 +165,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a save that never ended, or a delete cut short, has left this file."""
+    """Return whether an interrupted save or deletion has left this file."""
     name = path.name
     if name.startswith(".checkpoint_") and name.endswith(".tmp"):
         return True
@@ -157,13 +178,13 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _delete(path: Path) -> None:
-    # A file that stays costs space, not correctness.
+    # A file that cannot be deleted takes space, and does no other harm.
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def _walk(value: object, where: str) -> Iterator[tuple[str, object]]:
-    """Yield all leaves of nested plain containers with a name that a reader can find them by."""
+    """Yield all leaves of nested plain containers, each with its place in words."""
     if isinstance(value, dict) and type(value) in (dict, OrderedDict):
         for key, item in value.items():
             yield f"a key of {where}", key
@@ -176,18 +197,20 @@ def _walk(value: object, where: str) -> Iterator[tuple[str, object]]:
 
 
 def _refuse_unsafe(where: str, value: object) -> None:
-    """Refuse what a safe load would refuse, and what no run could continue from."""
-    # Exact types: numpy's float64 is a float, a named tuple is a tuple, and neither can be loaded safely.
+    """Raise for what a safe load would refuse, and for numbers that no run could continue from."""
+    # Compare exact types: numpy's float64 is a float and a named tuple is a tuple, but neither
+    # can be loaded safely.
     if type(value) not in _LEAVES and type(value) not in _TENSORS:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise CheckpointError(
             f"{where} is a {kind}; checkpoints hold plain tensors and Python only, so convert it."
         )
-    learned = not where.startswith("state['workers']")  # environments may keep what they like
+    # The workers' states contain those of environments, where infinity may be meant.
+    learned = not where.startswith("state['workers']")
     if learned and isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
         raise CheckpointError(
-            f"{where} holds NaN or infinity, so nothing was saved; continue from the checkpoint before, "
-            "with a lower --lr or --max-grad-norm."
+            f"{where} holds NaN or infinity, so nothing was saved; "
+            "continue from the checkpoint before, with a lower --lr or --max-grad-norm."
         )
 
 
@@ -205,11 +228,13 @@ def _verify(path: Path, data: bytes, *, require_digest: bool) -> None:
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{str(digest_path(path))!r} is damaged, so the checkpoint cannot be verified; use another one."
+            f"{str(digest_path(path))!r} is damaged, so the checkpoint cannot be verified; "
+            "use another one."
         ) from error
     if hashlib.sha256(data).hexdigest() not in accepted:
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} is damaged (its {len(data)} bytes do not match its sha256); use another one."
+            f"The checkpoint {str(path)!r} is damaged "
+            f"(its {len(data)} bytes do not match its sha256); use another one."
         )
     if isinstance(version, int):
         _refuse_other_format(path, version)
@@ -217,18 +242,18 @@ def _verify(path: Path, data: bytes, *, require_digest: bool) -> None:
 
 def _refuse_other_format(path: Path, version: int) -> None:
     if version != FORMAT_VERSION:
-        age, fix = (
-            ("newer", "update the program")
-            if version > FORMAT_VERSION
-            else ("older", "use the version that saved it")
-        )
+        if version > FORMAT_VERSION:
+            age, fix = "newer", "update the program"
+        else:
+            age, fix = "older", "use the version that saved it"
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} has format {version}, {age} than this program's {FORMAT_VERSION}; {fix}."
+            f"The checkpoint {str(path)!r} has format {version}, "
+            f"{age} than this program's {FORMAT_VERSION}; {fix}."
         )
 
 
 def _verified_digest(path: Path) -> str | None:
-    """The sha256 of the good file about to be replaced; None where there is none."""
+    """Return the sha256 of the good file that is about to be replaced; None if there is none."""
     try:
         data = path.read_bytes()
         _verify(path, data, require_digest=True)

@@ -1,4 +1,7 @@
-"""The learning curve of a run as one picture: training and evaluation returns over environment steps."""
+"""The learning curve of a run as one picture.
+
+It shows training and evaluation returns over environment steps.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.records.records import STEPS, Evaluation, read_evaluations, read_metrics
-from workers.records.run_folder import RunFolder, replacing
+from workers.records.atomic import replacing
+from workers.records.evaluation import Evaluation, read_evaluations
+from workers.records.metrics import read_metrics
+from workers.records.run_folder import RunFolder
+from workers.records.statistics import STEPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_POINTS = 4000  # finer than the picture
+MOST_POINTS = 4000  # more than the picture has columns
 _TRAIN_COLOUR = "#4c78a8"
 _EVAL_COLOUR = "#e4572e"
 _TEXT_COLOUR = "#333333"
 
 
 def draw_curve(folder: RunFolder, *, title: str) -> None:
-    """Draw curve.png from metrics.csv and evaluations.npz, with what they hold so far; OSError if it cannot write."""
+    """Draw curve.png from metrics.csv and evaluations.npz. OSError if it cannot be written."""
     rows = read_metrics(folder.metrics_csv, at_most=MOST_POINTS)
     figure, axes = _empty_picture(title)
     drawn = [_draw_training(axes, rows), _draw_evaluations(axes, _evaluations(folder))]
@@ -30,14 +36,8 @@ def draw_curve(folder: RunFolder, *, title: str) -> None:
         axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
     else:
         axes.set(xticks=[], yticks=[])
-        axes.text(
-            0.5,
-            0.5,
-            "no episode has ended yet",
-            transform=axes.transAxes,
-            ha="center",
-            color="#888888",
-        )
+        text = "no episode has ended yet"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#888888")
     axes.set_xlim(left=0.0)
     _add_wall_clock(axes, rows)
     buffer = io.BytesIO()
@@ -48,9 +48,10 @@ def draw_curve(folder: RunFolder, *, title: str) -> None:
 
 def _evaluations(folder: RunFolder) -> list[Evaluation]:
     try:
-        return [entry for entry in read_evaluations(folder.evaluations) if entry[1]]
+        evaluations = read_evaluations(folder.evaluations)
     except OSError:
-        return []  # half a picture is better than none
+        return []  # draw the training alone
+    return [evaluation for evaluation in evaluations if evaluation.returns]
 
 
 def _empty_picture(title: str) -> tuple[Figure, Axes]:
@@ -72,13 +73,17 @@ def _empty_picture(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_training(axes: Axes, rows: list[dict[str, float]]) -> bool:
-    key = "rollout/ep_rew_mean"
-    points = [
+def _points(rows: list[dict[str, float]], key: str) -> list[tuple[float, float]]:
+    """Return (steps, value) of the rows where `key` is known and finite."""
+    return [
         (row[STEPS], row[key])
         for row in rows
         if STEPS in row and math.isfinite(row.get(key, math.nan))
     ]
+
+
+def _draw_training(axes: Axes, rows: list[dict[str, float]]) -> bool:
+    points = _points(rows, "rollout/ep_rew_mean")
     if not points:
         return False
     steps, returns = np.array(points).T
@@ -91,62 +96,45 @@ def _draw_training(axes: Axes, rows: list[dict[str, float]]) -> bool:
 def _draw_evaluations(axes: Axes, evaluations: list[Evaluation]) -> bool:
     if not evaluations:
         return False
-    steps = np.array([entry[0] for entry in evaluations])
-    means = np.array([np.mean(entry[1]) for entry in evaluations])
-    lows, highs = (np.array([extreme(entry[1]) for entry in evaluations]) for extreme in (min, max))
-    axes.fill_between(
-        steps,
-        lows,
-        highs,
-        color=_EVAL_COLOUR,
-        alpha=0.15,
-        linewidth=0,
-        label="evaluation, min to max",
-    )
-    if len(steps) == 1:
-        axes.vlines(
-            steps, lows, highs, color=_EVAL_COLOUR, alpha=0.3, linewidth=6
-        )  # a band needs two points
-    size = 5 if len(steps) <= 60 else 0
+    steps = np.array([evaluation.steps for evaluation in evaluations])
+    means = np.array([evaluation.mean for evaluation in evaluations])
+    lows = np.array([min(evaluation.returns) for evaluation in evaluations])
+    highs = np.array([max(evaluation.returns) for evaluation in evaluations])
+    band: Any = {"color": _EVAL_COLOUR, "alpha": 0.15, "linewidth": 0}
+    axes.fill_between(steps, lows, highs, label="evaluation, min to max", **band)
+    if len(steps) == 1:  # a band needs two points
+        axes.vlines(steps, lows, highs, color=_EVAL_COLOUR, alpha=0.3, linewidth=6)
     axes.plot(
         steps,
         means,
         color=_EVAL_COLOUR,
         linewidth=2.0,
         marker="o",
-        markersize=size,
+        markersize=5 if len(steps) <= 60 else 0,
         label="evaluation, mean",
     )
     best = int(np.argmax(means))
-    axes.plot(
-        steps[best],
-        means[best],
-        "*",
-        color=_EVAL_COLOUR,
-        markersize=16,
-        markeredgecolor="white",
-        zorder=5,
-    )
+    _mark_best(axes, steps[best], means[best])
+    return True
+
+
+def _mark_best(axes: Axes, steps: float, mean: float) -> None:
+    star: Any = {"markersize": 16, "markeredgecolor": "white", "zorder": 5}
+    axes.plot(steps, mean, "*", color=_EVAL_COLOUR, **star)
     axes.annotate(
-        f"best {means[best]:.4g}",
-        (steps[best], means[best]),
+        f"best {mean:.4g}",
+        (steps, mean),
         xytext=(0, 12),
         textcoords="offset points",
         ha="center",
     )
-    return True
 
 
 def _add_wall_clock(axes: Axes, rows: list[dict[str, float]]) -> None:
-    """Mark the wall-clock time along the top, where the run had come to by then."""
+    """Mark along the top the wall-clock time at which the run had made these steps."""
     from matplotlib.ticker import MaxNLocator
 
-    key = "time/time_elapsed"
-    points = sorted(
-        (row[STEPS], row[key])
-        for row in rows
-        if STEPS in row and math.isfinite(row.get(key, math.nan))
-    )
+    points = sorted(_points(rows, "time/time_elapsed"))
     if not points or points[-1][1] <= 0:
         return
     steps, seconds = np.array([(0.0, 0.0), *points]).T

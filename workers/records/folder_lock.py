@@ -1,4 +1,7 @@
-"""One run a folder: the lock of a run folder, which the system takes away with the process, however it ends."""
+"""The lock of a run folder: one running process per folder.
+
+The system releases the lock with the process, however that ends.
+"""
 
 import sys
 from typing import TextIO
@@ -7,8 +10,8 @@ from workers.records.run_folder import RunFolder, RunFolderError
 
 
 def hold(folder: RunFolder) -> TextIO:
-    """Locks the folder until the file that is returned is closed. RunFolderError if a living run holds it."""
-    file = open(folder.path / ".lock", "w")  # noqa: SIM115 - the lock lives as long as the file is open
+    """Lock the folder until the returned file is closed. RunFolderError if a live run holds it."""
+    file = open(folder.path / ".lock", "w")  # noqa: SIM115 - an open file is the lock
     if sys.platform != "win32":
         import fcntl
 

@@ -1,23 +1,28 @@
-"""Weights & Biases, for those who asked for it with --track."""
+"""Weights & Biases, for users who pass --track."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from workers.records.records import STEPS
 from workers.records.run_folder import RunFolder
+from workers.records.statistics import STEPS
 
 
 class TrackingError(Exception):
-    """Tracking was asked for and can't be had; one sentence."""
+    """Tracking that was asked for and is not available; one sentence with the fix in it."""
 
 
 class Tracker:
-    """One run on Weights & Biases; without a network, WANDB_MODE=offline keeps it in the run folder."""
+    """One run on Weights & Biases. With WANDB_MODE=offline it stays in the run folder."""
 
     def __init__(
-        self, folder: RunFolder, *, project: str, entity: str | None, description: Mapping[str, Any]
+        self,
+        folder: RunFolder,
+        *,
+        project: str,
+        entity: str | None,
+        description: Mapping[str, Any],
     ) -> None:
-        """TrackingError if wandb is not installed or refuses."""
+        """Start the run there. TrackingError if wandb is not installed or refuses."""
         try:
             import wandb
         except ImportError as error:
@@ -39,12 +44,10 @@ class Tracker:
             ) from error
 
     def metrics(self, row: Mapping[str, float | None]) -> None:
-        """Sends a row of metrics."""
-        self._run.log(
-            {key: value for key, value in row.items() if value is not None},
-            step=int(row[STEPS] or 0),
-        )
+        """Send a row of metrics."""
+        known = {key: value for key, value in row.items() if value is not None}
+        self._run.log(known, step=int(row[STEPS] or 0))
 
     def finish(self, exit_code: int) -> None:
-        """Closes the run."""
+        """End the run there."""
         self._run.finish(exit_code=exit_code)

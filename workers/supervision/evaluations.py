@@ -1,16 +1,13 @@
-"""The main process's side of the test worker: keeps it alive, and files what it reports."""
+"""The main process's side of the test worker: replaces it if it dies, records its reports."""
 
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 
-import numpy as np
-
-from workers.evaluator import Evaluation, EvaluatorTask, run_evaluator
+from workers.evaluator import EvaluationReport, EvaluatorTask, run_evaluator
 from workers.records.console import Console
-from workers.records.records import Evaluation as Evaluated
-from workers.records.records import Records
+from workers.records.evaluation import Evaluation
+from workers.records.writer import Records
 from workers.supervision.pool import Child
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
@@ -26,31 +23,25 @@ class Evaluations:
         self,
         run: Run,
         *,
-        context: BaseContext,
         records: Records,
         console: Console,
         reporter: Reporter,
         warn: Callable[[str], None],
     ) -> None:
-        self._run, self._context, self._records, self._console = run, context, records, console
+        self._run, self._records, self._console = run, records, console
         self._reporter, self._warn = reporter, warn
-        self.last: Evaluated | None = records.last_evaluation
+        self.last: Evaluation | None = records.last_evaluation
         self.best_mean, self.episodes_done = run.best_mean, run.evaluated_episodes
         self._failures = 0
         self._child: Child | None = None
 
     @property
     def pipes(self) -> list[Connection]:
-        """Become readable when there is news."""
+        """They become readable when a report arrives."""
         return [] if self._child is None else [self._child.pipe]
 
-    @property
-    def mean(self) -> float | None:
-        """Mean return of the last evaluation."""
-        return None if self.last is None else float(np.mean(self.last[1]))
-
     def start(self) -> None:
-        """Starts the test worker."""
+        """Start the test worker."""
         run = self._run
         task = EvaluatorTask(
             config=run.config,
@@ -65,17 +56,17 @@ class Evaluations:
         )
         run.memory.progress.tester_heartbeat = 0
         self._child = Child(
-            target=run_evaluator, task=task, name="test worker", context=self._context
+            target=run_evaluator, task=task, name="test worker", context=run.context
         )
 
     def listen(self) -> None:
-        """Files what has been reported, and replaces a test worker that is dead or hangs."""
+        """Record the reports that have arrived, and replace a test worker that is dead or hangs."""
         child = self._child
         if child is None:
             return
         for message in child.messages():
-            if isinstance(message, Evaluation):
-                self._file(message)
+            if isinstance(message, EvaluationReport):
+                self._record(message)
                 child.send("draw")
             else:
                 self._records.log(message)
@@ -84,11 +75,37 @@ class Evaluations:
         elif self._hangs():
             self._replace(child, f"no step for {self._run.config.worker_timeout:g} s")
 
+    def once_more(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
+        """Evaluate and film the final policy.
+
+        Wait at most two minutes for that, and call `tick` meanwhile.
+        """
+        deadline = time.monotonic() + FINAL_PATIENCE
+        asked: Child | None = None
+        while self._child is not None and time.monotonic() < deadline and not interrupted():
+            if self._child is not asked:
+                self._child.send("last")
+                asked = self._child
+            self._child.pipe.poll(0.2)
+            self.listen()
+            if self.last is not None and self.last.steps >= self._reporter.steps:
+                return
+            tick()
+        self._warn(
+            "the last evaluation was given up; "
+            "an episode may be very long, --max-episode-length cuts it"
+        )
+
+    def end(self) -> None:
+        """End the test worker now."""
+        if self._child is not None:
+            self._child.end(patience=0.0)
+            self._child = None
+
     def _hangs(self) -> bool:
         heartbeat = self._run.memory.progress.tester_heartbeat
-        return (
-            heartbeat > 0 and time.monotonic() - heartbeat / 1e9 > self._run.config.worker_timeout
-        )
+        silence = time.monotonic() - heartbeat / 1e9
+        return heartbeat > 0 and silence > self._run.config.worker_timeout
 
     def _replace(self, child: Child, cause: str) -> None:
         self._failures += 1
@@ -100,47 +117,21 @@ class Evaluations:
         if not gives_up:
             self.start()
 
-    def once_more(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
-        """Evaluates and films the final policy and waits for it a while; `tick` is called meanwhile."""
-        deadline = time.monotonic() + FINAL_PATIENCE
-        asked: Child | None = None
-        while self._child is not None and time.monotonic() < deadline and not interrupted():
-            if self._child is not asked:
-                self._child.send("last")
-                asked = self._child
-            self._child.pipe.poll(0.2)
-            self.listen()
-            if self.last is not None and self.last[0] >= self._reporter.steps:
-                return
-            tick()
-        self._warn(
-            "the last evaluation was given up; an episode may be very long, --max-episode-length cuts it"
-        )
-
-    def end(self) -> None:
-        """Ends the test worker now."""
-        if self._child is not None:
-            self._child.end(patience=0.0)
-            self._child = None
-
-    def _file(self, evaluation: Evaluation) -> None:
-        self.last = evaluation.steps, evaluation.returns, evaluation.lengths
+    def _record(self, report: EvaluationReport) -> None:
+        self.last = evaluation = report.evaluation
         self.episodes_done += len(evaluation.returns)
-        mean = float(np.mean(evaluation.returns))
-        if evaluation.is_best:
-            self.best_mean = mean
-        self._records.evaluation(
-            steps=evaluation.steps, returns=evaluation.returns, lengths=evaluation.lengths
-        )
+        if report.is_best:
+            self.best_mean = evaluation.mean
+        self._records.evaluation(evaluation)
+        steps = evaluation.steps - self._run.start_steps  # of this sitting
         self._console.classic(
-            seconds=evaluation.seconds,
+            seconds=report.seconds,
             steps=evaluation.steps,
-            fps=(evaluation.steps - self._run.start_steps)
-            / max(evaluation.seconds - self._run.elapsed, 1e-9),
-            reward=mean,
-            length=round(float(np.mean(evaluation.lengths))),
+            fps=steps / max(report.seconds - self._run.elapsed, 1e-9),
+            reward=evaluation.mean,
+            length=round(evaluation.mean_length),
         )
-        if evaluation.video is not None:
-            self._console.line(f"video of the first episode: {evaluation.video}")
-        if evaluation.warning is not None:
-            self._warn(evaluation.warning)
+        if report.video is not None:
+            self._console.line(f"video of the first episode: {report.video}")
+        if report.warning is not None:
+            self._warn(report.warning)

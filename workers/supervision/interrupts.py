@@ -1,10 +1,10 @@
-"""Signals: once is tidy, twice is now."""
+"""Signals: the first one ends the run in order, a second one at once."""
 
 import signal
 import time
 from types import FrameType
 
-# timeout(1) and schedulers signal a process and its group: the same request, heard twice.
+# timeout(1) and schedulers signal a process and its group: one request arrives twice.
 ECHO_SECONDS = 0.5
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 
@@ -12,7 +12,7 @@ EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 class Interrupts:
     """Notes the signals that end a run, and SIGUSR1, which asks for a checkpoint.
 
-    The first one is only noted; a second one raises KeyboardInterrupt wherever the program is.
+    The first one is only noted. A second one raises KeyboardInterrupt, wherever the program is.
     """
 
     def __init__(self) -> None:
@@ -37,5 +37,5 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number; a lost terminal counts as a request to end."""
+        """128 + the signal's number; a lost terminal counts as SIGTERM."""
         return EXIT_CODES[self.received or "SIGINT"]

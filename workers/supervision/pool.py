@@ -1,4 +1,4 @@
-"""The pool of child processes: starts them, sees them die or hang, replaces them, ends them."""
+"""The pool of child processes: starts them, replaces those that die or hang, ends them."""
 
 import contextlib
 import multiprocessing
@@ -13,22 +13,20 @@ from typing import Any
 
 from workers.process import deaf_children
 
-MESSAGE_PATIENCE = (
-    0.1  # seconds in which to look for the rest of a message that has begun to arrive
-)
-PRELOADED = ["workers.trainer", "workers.evaluator", "ale_py"]
+MESSAGE_PATIENCE = 0.1  # seconds to wait for the rest of a message that has begun to arrive
+PRELOADED = ["workers.worker", "workers.evaluator", "ale_py"]
 
 
 class TooManyFailures(Exception):
-    """Workers kept failing; the run must end with exit code 3."""
+    """Workers that kept failing; the run must end with exit code 3."""
 
 
 class NothingWorks(Exception):
-    """Every start failed before any worker took a step; the run must end with exit code 1."""
+    """A failure before any worker has taken a step; the run must end with exit code 1."""
 
 
 def get_context(start_method: str) -> BaseContext:
-    """The multiprocessing context of --start-method; "auto" is forkserver on Linux and spawn elsewhere."""
+    """Return the context of --start-method; "auto" is forkserver on Linux and spawn elsewhere."""
     if start_method == "auto":
         start_method = "forkserver" if sys.platform == "linux" else "spawn"
     return multiprocessing.get_context(start_method)
@@ -38,14 +36,20 @@ class Child:
     """One child process and the parent's end of its pipe."""
 
     def __init__(
-        self, *, target: Callable[..., None], task: Any, name: str, context: BaseContext
+        self,
+        *,
+        target: Callable[..., None],
+        task: Any,
+        name: str,
+        context: BaseContext,
     ) -> None:
+        """Start a process that calls `target(task, pipe)`."""
         self.name = name
-        self.last_words = ""  # the traceback that it sent before it died
+        self.last_words = ""  # the traceback that it sends before it dies
         self.pipe, theirs = context.Pipe()
-        self.process: Any = context.Process(
+        self.process: Any = context.Process(  # type: ignore[attr-defined]
             target=target, args=(task, theirs), name=name, daemon=True
-        )  # type: ignore[attr-defined]
+        )
         with deaf_children():
             self.process.start()
         theirs.close()
@@ -54,7 +58,10 @@ class Child:
         self._incoming: Future[Any] | None = None
 
     def messages(self) -> list[Any]:
-        """What it has sent and nobody has read; the rest of a message that it was stopped in is not waited for."""
+        """Return the new messages.
+
+        A child may be stopped in the middle of a message. The rest is read when it arrives.
+        """
         result = []
         with contextlib.suppress(EOFError, OSError, TimeoutError):
             while self._incoming is not None or self.pipe.poll():
@@ -64,19 +71,19 @@ class Child:
         return result
 
     def send(self, message: Any) -> None:
-        """Sends, unless it is gone."""
+        """Send a message, unless the child is gone."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
     def cause_of_death(self) -> str:
-        """Its exit in words."""
+        """Return the end of the process in words."""
         code = self.process.exitcode
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
 
     def end(self, *, patience: float) -> None:
-        """Waits, then kills: a stopped process does not hear a request to end."""
+        """Wait `patience` seconds, then kill the process; a stopped one does not end by itself."""
         self.process.join(patience)
         if self.process.is_alive():
             self.process.kill()
@@ -86,7 +93,7 @@ class Child:
 
 
 class WorkerPool:
-    """N training workers that are replaced when they die or when their heartbeat stops."""
+    """N training workers; one that dies, or whose heartbeat stops, is replaced."""
 
     def __init__(
         self,
@@ -98,10 +105,11 @@ class WorkerPool:
         tell: Callable[[str, str], None],
         receive: Callable[[int, Any], None],
     ) -> None:
-        """`start(worker, restarts)` starts one; `heartbeats()` gives monotonic ns [N], 0 before the first step.
+        """Prepare the pool.
 
-        `tell(line, details)` is called for each failure with one line and the traceback, if there is one;
-        `receive(worker, message)` for whatever else a worker sends.
+        `start(worker, restarts)` starts a worker. `heartbeats()` returns monotonic ns [N], 0 before
+        the first step. `tell(line, details)` is called for each failure, with one line and the
+        traceback if there is one. `receive(worker, message)` is called for every other message.
         """
         self._start, self._heartbeats, self._timeout = start, heartbeats, timeout
         self._max_restarts, self._tell, self._receive = max_restarts, tell, receive
@@ -109,7 +117,7 @@ class WorkerPool:
         self.children: list[Child] = []
 
     def start(self, num_workers: int) -> None:
-        """Starts the workers."""
+        """Start the workers."""
         self._failed_starts = [0] * num_workers
         for worker in range(num_workers):
             self.children.append(self._start(worker, 0))
@@ -117,19 +125,22 @@ class WorkerPool:
 
     @property
     def alive(self) -> int:
-        """Workers whose process runs."""
+        """Number of workers whose process runs."""
         return sum(child.process.is_alive() for child in self.children)
 
     @property
     def ready(self) -> int:
-        """Workers that have taken a step."""
+        """Number of workers that have taken a step."""
         return sum(
             heartbeat / 1e9 > child.started
             for child, heartbeat in zip(self.children, self._heartbeats(), strict=True)
         )
 
     def wait(self, seconds: float, pipes: list[Connection]) -> None:
-        """Sleeps until a worker ends, sends something, or one of `pipes` has news, at most `seconds`."""
+        """Sleep until a worker ends or sends something, or one of `pipes` is readable.
+
+        Sleep at most `seconds`.
+        """
         alive = [child for child in self.children if child.process.is_alive()]
         workers = [item for child in alive for item in (child.process.sentinel, child.pipe)]
         wait([*workers, *pipes], seconds)
@@ -137,27 +148,28 @@ class WorkerPool:
             self._listen(worker, child)
 
     def check(self) -> None:
-        """Replaces what died or hangs; exit code 0 means that the run is over. TooManyFailures, NothingWorks."""
+        """Replace the workers that died or hang. TooManyFailures, NothingWorks.
+
+        A worker with exit code 0 is not replaced: it has seen the end of the run.
+        """
         now = time.monotonic()
         if now - self._looked > self._timeout / 2:
-            # This process itself was stopped or starved, and with it perhaps all others: their silence proves nothing.
+            # This process itself was stopped or starved, and perhaps the workers with it. Their
+            # silence proves nothing, so their timeouts start anew.
             self._grace = now
         self._looked = now
         heartbeats = self._heartbeats()
         for worker, child in enumerate(self.children):
             last_sign = max(heartbeats[worker] / 1e9, child.started, self._grace)
+            took_a_step = heartbeats[worker] / 1e9 > child.started
             if not child.process.is_alive():
                 if child.process.exitcode != 0:
-                    self._replace(
-                        worker,
-                        child.cause_of_death(),
-                        took_a_step=heartbeats[worker] / 1e9 > child.started,
-                    )
+                    self._replace(worker, child.cause_of_death(), took_a_step=took_a_step)
             elif now - last_sign > self._timeout:
                 child.process.kill()
                 child.process.join()
                 reason = f"no step for {self._timeout:g} s"
-                self._replace(worker, reason, took_a_step=heartbeats[worker] / 1e9 > child.started)
+                self._replace(worker, reason, took_a_step=took_a_step)
 
     def _listen(self, worker: int, child: Child) -> None:
         for message in child.messages():
@@ -190,10 +202,10 @@ class WorkerPool:
         self.children[worker] = self._start(worker, self.restarts)
 
     def end(self, *, patience: float, replace: bool = False) -> None:
-        """Ends all of them, within `patience` seconds together; those that do not end by themselves are killed.
+        """Wait at most `patience` seconds until all have ended, then kill the others.
 
-        `replace`: whoever dies before any of them is done is replaced, for the others wait for its part. TooManyFailures,
-        NothingWorks.
+        `replace`: replace a worker that dies before any of them is done, because the others wait
+        for its part. TooManyFailures, NothingWorks.
         """
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and any(

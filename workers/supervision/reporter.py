@@ -1,24 +1,24 @@
-"""The reporter: turns the progress table into metrics, status and lines on the terminal."""
+"""The reporter: what the progress table says about the run, as looks for the statistics."""
 
 import time
 from collections import deque
-from typing import Any
 
 import numpy as np
 
-from workers.progress import SUMS, EpisodeReader, ProgressTable
+from workers.progress import COUNTERS, SUMS, EpisodeReader, ProgressTable
+from workers.records.statistics import Look
 
 RETURN_WINDOW = 100  # episodes in `train_return_mean`
 RATE_WINDOW = 10.0  # seconds over which speeds are averaged
 
 
 class Reporter:
-    """Reads what the workers write; differences between two looks give rates and means."""
+    """Reads what the workers write; differences between two looks give speeds and means."""
 
     def __init__(
         self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]
     ) -> None:
-        """`elapsed` seconds and `recent` (return, length) of episodes come from the run that this one goes on with."""
+        """A resumed run passes its `elapsed` seconds and its `recent` (return, length)."""
         self._progress = progress
         self._episodes = EpisodeReader(progress)
         self._recent: deque[tuple[float, int]] = deque(recent, maxlen=RETURN_WINDOW)
@@ -28,16 +28,17 @@ class Reporter:
         self._rates: deque[tuple[float, int, int]] = deque(
             [(time.monotonic(), self.steps, self.updates)]
         )
-        self._row_totals = self._totals()
-        self.lag_mean: float | None = None
+        self._totals_of_last_row = self._totals()
+        self._means: dict[str, float] = {}
+        self._policy_lag_max = 0
 
     @property
     def seconds(self) -> float:
-        """Wall clock of the training, that of earlier sittings included; stands still after `end`."""
+        """Wall-clock seconds of the training, with earlier sittings; constant after `end`."""
         return (self._ended or time.monotonic()) - self.began
 
     def end(self) -> None:
-        """Stops the clock: the workers are done."""
+        """Stop the clock: the workers are done."""
         self._ended = time.monotonic()
 
     @property
@@ -61,25 +62,55 @@ class Reporter:
         return float(np.mean([return_ for return_, _ in self._recent])) if self._recent else None
 
     def solved(self, stop_reward: float | None) -> bool:
-        """Whether a full window of training episodes reaches `stop_reward`."""
+        """Return whether the mean of 100 training episodes reaches `stop_reward`."""
         mean = self.train_return_mean
-        return (
-            stop_reward is not None
-            and len(self._recent) == RETURN_WINDOW
-            and mean is not None
-            and mean >= stop_reward
-        )
+        if stop_reward is None or mean is None or len(self._recent) < RETURN_WINDOW:
+            return False
+        return mean >= stop_reward
 
     def new_episodes(self) -> list[tuple[float, int, float]]:
-        """(return, length, second of the run at which it ended) of the episodes since the last call."""
+        """Return (return, length, second of the run at its end) of each episode since last time."""
         episodes = [
             (return_, length, at - self.began) for return_, length, at in self._episodes.new()
         ]
         self._recent.extend((return_, length) for return_, length, _ in episodes)
         return episodes
 
-    def rates(self) -> tuple[float, float]:
-        """Steps and updates per second over the last seconds."""
+    def look(self) -> Look:
+        """Return the run as it is now; the means are those of the last row of metrics."""
+        steps_per_second, updates_per_second = self._speeds()
+        return Look(
+            counters={name: self._progress.total(name) for name in COUNTERS},
+            means=self._means,
+            policy_lag_max=self._policy_lag_max,
+            steps_by_worker=self._progress.column("steps").tolist(),
+            seconds=self.seconds,
+            steps_per_second=steps_per_second,
+            updates_per_second=updates_per_second,
+            recent=self.recent,
+        )
+
+    def look_for_row(self) -> Look | None:
+        """Return the run now, with means since the last row; None if there were no updates."""
+        totals = self._totals()
+        change = {name: totals[name] - self._totals_of_last_row[name] for name in totals}
+        contributions = change.pop("contributions")
+        if contributions <= 0:
+            return None
+        self._totals_of_last_row = totals
+        self._means = {name: value / contributions for name, value in change.items()}
+        self._policy_lag_max = self._progress.next_window()
+        return self.look()
+
+    @property
+    def steps_per_second_at_last(self) -> float | None:
+        """Speed of the whole sitting; None before `end`."""
+        if self._ended is None:
+            return None
+        return (self.steps - self._start_steps) / max(self.seconds - self._elapsed, 1e-9)
+
+    def _speeds(self) -> tuple[float, float]:
+        """Return steps and updates per second over the last seconds."""
         now = time.monotonic()
         self._rates.append((now, self.steps, self.updates))
         while self._rates[1][0] < now - RATE_WINDOW:
@@ -88,70 +119,9 @@ class Reporter:
         duration = max(now - began, 1e-9)
         return (self.steps - steps) / duration, (self.updates - updates) / duration
 
-    def row(self) -> dict[str, float | None] | None:
-        """A row of metrics over the updates since the last row; None if there were none."""
-        totals = self._totals()
-        change = {name: totals[name] - self._row_totals[name] for name in totals}
-        if change["contributions"] <= 0:
-            return None
-        self._row_totals = totals
-        mean = {name: change[name] / change["contributions"] for name in (*SUMS, "policy_lag_sum")}
-        self.lag_mean = mean["policy_lag_sum"]
-        variance = mean["return_square_mean"] - mean["return_mean"] ** 2
-        square_error = mean["square_error"] or mean["value_loss"]
-        steps_per_second, updates_per_second = self.rates()
-        steps_by_worker = self._progress.column("steps")
-        return {
-            "rollout/ep_rew_mean": self.train_return_mean,
-            "rollout/ep_len_mean": float(np.mean([length for _, length in self._recent]))
-            if self._recent
-            else None,
-            "time/fps": steps_per_second,
-            "time/total_timesteps": self.steps,
-            "time/time_elapsed": self.seconds,
-            "train/n_updates": totals["updates"],
-            "train/policy_loss": mean["policy_loss"],
-            "train/value_loss": mean["value_loss"],
-            "train/entropy_loss": -mean["entropy"],
-            "train/explained_variance": 1 - square_error / variance if variance > 0 else None,
-            "train/approx_kl": mean["approx_kl"]
-            or None,  # PPO tells it, and ACKTR with --desired-kl
-            "train/clip_fraction": mean["clip_fraction"] or None,
-            "train/grad_norm": mean["grad_norm"],
-            "train/learning_rate": mean["learning_rate"],
-            "train/failed_inversions": totals["failed_inversions"],
-            "async/policy_lag_mean": self.lag_mean,
-            "async/policy_lag_max": float(self._progress.next_window()),
-            "async/updates_per_sec": updates_per_second,
-            "async/pull_ms": 1e3 * mean["pull_seconds"],
-            "async/push_ms": 1e3 * mean["push_seconds"],
-            "async/dropped_nonfinite": totals["dropped_gradients"],
-            "workers/steps_min": float(steps_by_worker.min()),
-            "workers/steps_max": float(steps_by_worker.max()),
-        }
-
     def _totals(self) -> dict[str, float]:
-        sums = self._progress.sums.sum(axis=0)
-        names = (
-            "contributions",
-            "updates",
-            "policy_lag_sum",
-            "dropped_gradients",
-            "failed_inversions",
-        )
-        counters = {name: float(self._progress.total(name)) for name in names}
-        return counters | dict(zip(SUMS, sums.tolist(), strict=True))
-
-    def status(self) -> dict[str, Any]:
-        """The fields of status.json that come from the table; the speed at last is that of the whole sitting."""
-        whole = (self.steps - self._start_steps) / max(self.seconds - self._elapsed, 1e-9)
-        return {
-            "steps": self.steps,
-            "updates": self.updates,
-            "episodes": self._progress.total("episodes"),
-            "seconds": round(self.seconds, 3),
-            "steps_per_second": round(whole if self._ended else self.rates()[0], 1),
-            "train_return_mean": self.train_return_mean,
-            "dropped_gradients": self._progress.total("dropped_gradients"),
-            "failed_inversions": self._progress.total("failed_inversions"),
+        sums = self._progress.sums.sum(axis=0).tolist()
+        counters = {
+            name: float(self._progress.total(name)) for name in ("contributions", "policy_lag_sum")
         }
+        return counters | dict(zip(SUMS, sums, strict=True))

@@ -1,81 +1,38 @@
-"""A run: its configuration, folder and shared memory, new or taken up again from a checkpoint."""
+"""A run: its configuration, folder and shared memory, new or resumed from a checkpoint."""
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import gymnasium
 import numpy as np
 import torch
 
-from envs.actions import is_bounded
-from envs.ids import EnvironmentProblem, ResolvedId
-from envs.make import check_spaces, make
+from envs.ids import ResolvedId
 from envs.normaliser import SharedNormaliser
-from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
+from shared_optim.kfac_memory import KFACMemory
 from shared_optim.memory import SharedTensor
-from workers.exact import SharedMemory, pack
-from workers.progress import COUNTERS, ProgressTable
+from workers.memory import BarrierMemory, SharedMemory
+from workers.progress import CARRIED_COUNTERS, COUNTERS, ProgressTable
 from workers.records import checkpoint
 from workers.records.provenance import git_commit, versions
 from workers.records.run_folder import RunFolder
+from workers.resume import pack
 from workers.settings.config import Config
-from workers.settings.recipes import (
-    Spaces,
-    build_kfac_memory,
-    build_model,
-    optimizer_statistics_size,
-    trace_gradient,
-)
-from workers.snapshot import normaliser_state, policy_state
+from workers.settings.exchanges import build_kfac_memory, optimizer_statistics_size
+from workers.settings.models import Spaces, build_model
+from workers.settings.recipes import trace_gradient
+from workers.snapshot import normaliser_state, policy_state, saved_policy_path
+from workers.worker import Task
 
 ROWS = ("normaliser", "returns", "counters")
-CARRIED_COUNTERS = (
-    "steps",
-    "contributions",
-    "updates",
-    "episodes",
-    "segments",
-    "dropped_gradients",
-    "failed_inversions",
-)
-
-
-def look_at(environment: ResolvedId, config: Config) -> Spaces:
-    """Makes the environment once, before any worker does. EnvironmentProblem in one sentence."""
-    env = make(environment, training=True, max_episode_length=config.max_episode_length)
-    check_spaces(env)
-    assert env.observation_space.shape is not None
-    observations, actions = (
-        (tuple(env.observation_space.shape), environment.observation),
-        env.action_space,
-    )
-    if isinstance(actions, gymnasium.spaces.Box):
-        spaces = Spaces(
-            *observations,
-            num_actions=actions.shape[0],
-            continuous=True,
-            bounded=is_bounded(actions),
-        )
-    elif isinstance(actions, gymnasium.spaces.MultiDiscrete):
-        choices = tuple(actions.nvec.tolist())
-        spaces = Spaces(*observations, num_actions=sum(choices), choices=choices)
-    else:
-        assert isinstance(actions, gymnasium.spaces.Discrete)
-        spaces = Spaces(*observations, num_actions=int(actions.n))
-    env.close()
-    if config.squash_actions and not spaces.bounded:
-        raise EnvironmentProblem(
-            f"{environment.id} has actions without bounds: leave --squash-actions out."
-        )
-    return spaces
 
 
 class Run:
-    """What stays the same while processes come and go. With a checkpoint's `state` it goes on where that one was taken."""
+    """What stays the same while processes come and go."""
 
     def __init__(
         self,
@@ -85,46 +42,30 @@ class Run:
         spaces: Spaces,
         folder: RunFolder,
         context: BaseContext,
-        state: dict[str, Any] | None,
+        state: dict[str, Any] | None = None,
         policy: dict[str, Any] | None = None,
+        lock: TextIO | None = None,
+        origins: Mapping[str, str] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """`state`: this run's own, to go on with; `policy`: another's, to begin with. ValueError if `state` has another size."""
-        self.config, self.environment, self.spaces, self.folder = (
-            config,
-            environment,
-            spaces,
-            folder,
-        )
+        """Create the shared memory, and fill it. ValueError if `state` has another size.
+
+        `state` is a checkpoint of this run, which is resumed; `policy` is one of another run, whose
+        policy this one starts with. `lock` is the folder's, `origins` where settings come from,
+        `warnings` what the user must be told.
+        """
+        self.config, self.environment, self.spaces = config, environment, spaces
+        self.folder, self.context, self.lock = folder, context, lock
+        self.origins, self.warnings = dict(origins or {}), list(warnings)
+        self.resumed = state is not None
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         kfac = build_kfac_memory(config, self.model, context=context)
-        self.memory = SharedMemory(
-            parameters=SharedTensor(self.num_parameters, dtype=torch.float32, context=context),
-            statistics=SharedTensor(
-                optimizer_statistics_size(config, self.num_parameters, kfac),
-                dtype=torch.float32,
-                context=context,
-            ),
-            normaliser=SharedTensor(
-                config.num_processes,
-                SharedNormaliser.row_size(spaces.num_statistics),
-                dtype=torch.float64,
-                context=context,
-            ),
-            returns=SharedTensor(
-                config.num_processes,
-                SharedNormaliser.row_size(1),
-                dtype=torch.float64,
-                context=context,
-            ),
-            progress=ProgressTable(config.num_processes, context=context),
-            barrier=BarrierMemory.create(config.num_processes, self.num_parameters, context=context)
-            if config.exchange == "barrier"
-            else None,
-            kfac=kfac,
+        self.memory = _shared_memory(
+            config, spaces, num_parameters=self.num_parameters, kfac=kfac, context=context
         )
-        # The model's parameters are from here on views of shared memory.
+        # From here on the model's parameters are views of shared memory.
         self.parameters = FlatParameters(self.model, vector=self.memory.parameters.tensor).vector
         self.program = trace_gradient(config, self.model)
         self.normaliser = SharedNormaliser(self.memory.normaliser.tensor.numpy())
@@ -134,71 +75,36 @@ class Run:
         self.best_mean, self.evaluated_episodes = -np.inf, 0
         self.worker_states: list[bytes] = []
         if state is not None:
-            self._take_up(state)
+            self._load(state)
         elif policy is not None:
             self.parameters.copy_(policy["parameters"])
             self._load_scaling(policy)
 
-    def _take_up(self, state: dict[str, Any]) -> None:
-        for name, saved, mine in (
-            ("network", state["parameters"], self.parameters),
-            ("optimizer", state["statistics"], self.memory.statistics.tensor),
-        ):
-            if saved.shape != mine.shape:
-                raise ValueError(
-                    f"the checkpoint's {name} has another size; "
-                    "leave out the flags that change it, or use the version that saved it"
-                )
-            mine.copy_(saved)
-        rows = {"normaliser": self.memory.normaliser, "returns": self.memory.returns}
-        self.worker_states = self._states_that_fit(state)
-        if self.worker_states:
-            for name, shared in rows.items():
-                shared.tensor.copy_(state["rows"][name])
-            counters = state["rows"]["counters"].numpy()
-            self.memory.progress.counters[:, : counters.shape[1]] = (
-                counters  # an older version may have had fewer
-            )
-            self.memory.progress.column("heartbeat")[:] = 0  # of another boot's clock
-        else:
-            self._load_scaling(state)
-            for name in CARRIED_COUNTERS:
-                self.memory.progress.column(name)[0] = state["counters"].get(name, 0)
-        self.sittings, self.elapsed, self.start_steps = (
-            state["sittings"],
-            state["elapsed"],
-            state["steps"],
-        )
-        self.start_updates = state["counters"]["updates"]
-        self.recent = [(return_, length) for return_, length in state["recent"]]
-        self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
-        # An evaluation may have ended after the checkpoint; best.pt itself says how good it is.
-        with contextlib.suppress(checkpoint.CheckpointError):
-            self.best_mean = max(self.best_mean, checkpoint.load(self.folder.best)["mean"])
+    def task(self, worker: int, *, restarts: int = 0) -> Task:
+        """Return what a worker's process is given; `restarts` of all workers have come before it.
 
-    def _load_scaling(self, state: dict[str, Any]) -> None:
-        for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
-            if name in state:  # a best.pt has nothing to scale rewards with
-                saved = state[name]
-                normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
-
-    def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
-        """What each worker goes on with exactly; empty where as many workers and environments, or their states, are missing."""
-        saved, config = state.get("workers"), self.config
-        same = all(
-            state["config"][name] == getattr(config, name)
-            for name in ("num_processes", "envs_per_process", "seed")
+        Only the first process of a worker resumes exactly. A replacement starts new episodes, with
+        random numbers of its own.
+        """
+        resumes = restarts == 0 and self.worker_states
+        return Task(
+            config=self.config,
+            environment=self.environment,
+            spaces=self.spaces,
+            memory=self.memory,
+            worker=worker,
+            stream=(self.sittings, restarts),
+            log_path=str(self.folder.log),
+            program=self.program,
+            state=self.worker_states[worker] if resumes else None,
         )
-        if config.exchange != "barrier" or not saved or not same:
-            return []
-        return [pack(worker) for worker in saved]
 
     def is_finite(self) -> bool:
-        """Whether every shared parameter is a number."""
+        """Return whether every shared parameter is finite."""
         return bool(torch.isfinite(self.parameters).all())
 
     def policy_state(self, shared: dict[str, torch.Tensor] | None = None) -> dict[str, Any]:
-        """What is needed to play the policy as it is now, or was when `shared` was copied."""
+        """Return a snapshot of the policy as it is now, or as it was when `shared` was copied."""
         shared = shared or self.memory.copy()
         return policy_state(
             config=self.config,
@@ -219,14 +125,16 @@ class Run:
         shared: dict[str, torch.Tensor] | None = None,
         workers: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        """What is needed to go on; exactly, with what all `workers` sent at the moment when `shared` was copied."""
+        """Return a checkpoint.
+
+        A run resumes from it exactly if `workers` are the states that all workers sent at the
+        moment when `shared` was copied.
+        """
         shared = shared or self.memory.copy()
         totals = shared["counters"].sum(0).tolist()
-        exact = (
-            {}
-            if workers is None
-            else {"workers": workers, "rows": {name: shared[name] for name in ROWS}}
-        )
+        exact: dict[str, Any] = {}
+        if workers is not None:
+            exact = {"workers": workers, "rows": {name: shared[name] for name in ROWS}}
         return {
             **self.policy_state(shared),
             **exact,
@@ -241,20 +149,26 @@ class Run:
             "versions": versions(),
         }
 
+    def close(self) -> None:
+        """Release the run's folder."""
+        if self.lock is not None:
+            self.lock.close()
+
     @property
     def policy_path(self) -> Path:
-        """Where --save-dir keeps the newest policy."""
+        """The file in --save-dir that holds the newest policy."""
         return saved_policy_path(self.config.save_dir, self.config.env_name, algo=self.config.algo)
 
     @property
     def title(self) -> str:
         """The run in one line."""
         config = self.config
-        workers = f"{config.num_processes} worker{'s' * (config.num_processes > 1)} x {config.envs_per_process}"
+        plural = "s" * (config.num_processes > 1)
+        workers = f"{config.num_processes} worker{plural} x {config.envs_per_process}"
         return f"{config.env_name}   {config.algo}   {workers}   seed {config.seed}"
 
     def description(self) -> dict[str, Any]:
-        """What config.json holds: every flag, and what they were resolved to."""
+        """Return every flag, and what the flags were resolved to."""
         return {
             **dataclasses.asdict(self.config),
             "env_id_resolved": self.environment.id,
@@ -265,8 +179,89 @@ class Run:
             "git_commit": git_commit(),
         }
 
+    def _load(self, state: dict[str, Any]) -> None:
+        """Continue where the checkpoint was taken."""
+        self._load_tensor("network", state["parameters"], self.parameters)
+        self._load_tensor("optimizer", state["statistics"], self.memory.statistics.tensor)
+        self.worker_states = self._states_that_fit(state)
+        if self.worker_states:
+            self._load_rows(state["rows"])
+        else:
+            self._load_scaling(state)
+            for name in CARRIED_COUNTERS:
+                self.memory.progress.column(name)[0] = state["counters"].get(name, 0)
+        self.sittings, self.elapsed = state["sittings"], state["elapsed"]
+        self.start_steps, self.start_updates = state["steps"], state["counters"]["updates"]
+        self.recent = [(return_, length) for return_, length in state["recent"]]
+        self.best_mean, self.evaluated_episodes = state["best_mean"], state["evaluated_episodes"]
+        # An evaluation may have ended after the checkpoint. best.pt contains its mean.
+        with contextlib.suppress(checkpoint.CheckpointError):
+            self.best_mean = max(self.best_mean, checkpoint.load(self.folder.best)["mean"])
 
-def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) -> Path:
-    """<save-dir>/<algo>/<env>.pt; what can't be in a file's name becomes a dash."""
-    folder = Path(save_dir).expanduser() / (algo or "")
-    return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
+    def _load_tensor(self, what: str, saved: torch.Tensor, shared: torch.Tensor) -> None:
+        if saved.shape != shared.shape:
+            raise ValueError(
+                f"the checkpoint's {what} has another size; "
+                "leave out the flags that change it, or use the version that saved it"
+            )
+        shared.copy_(saved)
+
+    def _load_rows(self, rows: dict[str, torch.Tensor]) -> None:
+        """Give each worker the rows that it had."""
+        self.memory.normaliser.tensor.copy_(rows["normaliser"])
+        self.memory.returns.tensor.copy_(rows["returns"])
+        counters = rows["counters"].numpy()  # an older version may have had fewer
+        self.memory.progress.counters[:, : counters.shape[1]] = counters
+        self.memory.progress.column("heartbeat")[:] = 0  # it was of another boot's clock
+
+    def _load_scaling(self, state: dict[str, Any]) -> None:
+        """Take the merged statistics of observations and returns; a best.pt has no returns."""
+        for normaliser, name in ((self.normaliser, "normaliser"), (self.returns, "returns")):
+            if name in state:
+                saved = state[name]
+                normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
+
+    def _states_that_fit(self, state: dict[str, Any]) -> list[bytes]:
+        """Return the state from which each worker resumes exactly.
+
+        It is empty if the states are missing, or belong to another number of workers or
+        environments, or to another seed.
+        """
+        saved, config = state.get("workers"), self.config
+        same = all(
+            state["config"][name] == getattr(config, name)
+            for name in ("num_processes", "envs_per_process", "seed")
+        )
+        if config.exchange != "barrier" or not saved or not same:
+            return []
+        return [pack(worker) for worker in saved]
+
+
+def _shared_memory(
+    config: Config,
+    spaces: Spaces,
+    *,
+    num_parameters: int,
+    kfac: KFACMemory | None,
+    context: BaseContext,
+) -> SharedMemory:
+    """Allocate all that the processes share, filled with zeros."""
+    num_workers = config.num_processes
+
+    def rows(num_statistics: int) -> SharedTensor:
+        size = SharedNormaliser.row_size(num_statistics)
+        return SharedTensor(num_workers, size, dtype=torch.float64, context=context)
+
+    barrier = None
+    if config.exchange == "barrier":
+        barrier = BarrierMemory.create(num_workers, num_parameters, context=context)
+    statistics_size = optimizer_statistics_size(config, num_parameters, kfac)
+    return SharedMemory(
+        parameters=SharedTensor(num_parameters, dtype=torch.float32, context=context),
+        statistics=SharedTensor(statistics_size, dtype=torch.float32, context=context),
+        normaliser=rows(spaces.num_statistics),
+        returns=rows(1),
+        progress=ProgressTable(num_workers, context=context),
+        barrier=barrier,
+        kfac=kfac,
+    )

@@ -1,117 +1,109 @@
 """The supervisor: the main process's life while the workers train."""
 
+import dataclasses
 import shlex
-import time
 import traceback
-from collections.abc import Callable
-from multiprocessing.context import BaseContext
-from typing import Any
 
 import numpy as np
 
-from workers.exact import CompleteReports, Reports
-from workers.records import checkpoint
+from workers.records import statistics
 from workers.records.console import Console
 from workers.records.curve import draw_curve
-from workers.records.records import Records
+from workers.records.statistics import Look
+from workers.records.writer import Records
+from workers.resume import Reports
 from workers.supervision.evaluations import Evaluations
 from workers.supervision.interrupts import Interrupts
 from workers.supervision.pool import Child, NothingWorks, TooManyFailures, WorkerPool
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
-from workers.trainer import Task, run_worker
+from workers.supervision.saver import NotFinite, Saver
+from workers.supervision.schedule import Schedule
+from workers.worker import run_worker
 
 STATUS_INTERVAL = 2.0
-SAVE_DIR_INTERVAL = 10.0
+ROW_INTERVAL = 1.0
 STOPPING_PATIENCE = 4.0
 
 
-class Failure(Exception):
-    """The run can't go on; one sentence."""
-
-
 class Supervisor:
-    """Starts the processes, watches them, writes everything down, and ends the run for one of its reasons."""
+    """Starts the processes, watches them, writes the records, and ends the run."""
 
     def __init__(
         self,
         run: Run,
         *,
-        context: BaseContext,
         records: Records,
         console: Console,
         interrupts: Interrupts,
     ) -> None:
-        self._run, self._config, self._context = run, run.config, context
+        self._run, self._config = run, run.config
         self._records, self._console, self._interrupts = records, console, interrupts
-        self._reporter = Reporter(run.memory.progress, elapsed=run.elapsed, recent=run.recent)
-        self._due = {
-            "row": 0.0,
-            "status": 0.0,
-            "save": SAVE_DIR_INTERVAL,
-            "checkpoint": self._config.checkpoint_interval,
-        }
-        self._segments = {"row": 0, "save": 0}
-        self._bound = time.monotonic()
-        self._reports = Reports(self._config.num_processes)
+        progress = run.memory.progress
+        self._reporter = Reporter(progress, elapsed=run.elapsed, recent=run.recent)
+        self._schedule = Schedule(progress, first={"row": 0.0, "status": 0.0})
+        reports = Reports(self._config.num_processes)
         self._pool = WorkerPool(
             start=self._start_worker,
-            heartbeats=lambda: run.memory.progress.column("heartbeat"),
+            heartbeats=lambda: progress.column("heartbeat"),
             timeout=self._config.worker_timeout,
             max_restarts=self._config.max_restarts,
-            tell=self._tell_failure,
-            receive=self._reports.add,
+            tell=self._report_failure,
+            receive=reports.add,
         )
         self._evaluations = Evaluations(
             run,
-            context=context,
             records=records,
             console=console,
             reporter=self._reporter,
-            warn=self._warn,
+            warn=console.warn,
         )
-        self._running, self._told_inexact = False, False
+        self._saver = Saver(
+            run,
+            reporter=self._reporter,
+            evaluations=self._evaluations,
+            reports=reports,
+            interrupts=interrupts,
+            warn=console.warn,
+        )
+        self._running = False
 
     def run(self) -> int:
-        """Trains; returns the exit code."""
+        """Train; return the exit code."""
         try:
             self._start()
             return self._end(self._watch())
-        except (Failure, NothingWorks, TooManyFailures) as problem:
-            return self._give_up(str(problem), 3 if isinstance(problem, TooManyFailures) else 1)
+        except TooManyFailures as problem:
+            return self._fail(str(problem), 3)
+        except (NotFinite, NothingWorks) as problem:
+            return self._fail(str(problem), 1)
         except KeyboardInterrupt:
             self._end_children(patience=0.0)
             self._console.close()
-            self._status("interrupted", exit_code=self._interrupts.exit_code)
+            self._write_status("interrupted", exit_code=self._interrupts.exit_code)
             return self._interrupts.exit_code
-        except Exception as problem:  # a mistake of ours or of the machine: it must not look like a run that goes on
+        except Exception as problem:
+            # A mistake in the program or a fault of the machine. The run must be marked as failed.
             self._records.log(traceback.format_exc())
-            return self._give_up(f"{problem or type(problem).__name__}; see log.txt", 1)
+            return self._fail(f"{problem or type(problem).__name__}; see log.txt", 1)
         finally:
             self._end_children(patience=0.0)
 
     def _start(self) -> None:
-        self._status("starting")
+        self._write_status("starting")
         self._evaluations.start()
         self._pool.start(self._config.num_processes)
 
     def _start_worker(self, worker: int, restarts: int) -> Child:
-        run = self._run
-        task = Task(
-            config=run.config,
-            environment=run.environment,
-            spaces=run.spaces,
-            memory=run.memory,
-            worker=worker,
-            stream=(run.sittings, restarts),
-            log_path=str(run.folder.log),
-            program=run.program,
-            state=run.worker_states[worker] if restarts == 0 and run.worker_states else None,
+        return Child(
+            target=run_worker,
+            task=self._run.task(worker, restarts=restarts),
+            name=f"worker {worker}",
+            context=self._run.context,
         )
-        return Child(target=run_worker, task=task, name=f"worker {worker}", context=self._context)
 
     def _watch(self) -> str:
-        """Looks after everything until there is a reason to end; returns it."""
+        """Supervise the run until there is a reason to end it; return the reason."""
         while True:
             self._pool.wait(0.2, self._evaluations.pipes)
             reason = self._reason_to_end()
@@ -120,154 +112,85 @@ class Supervisor:
             self._pool.check()
             self._evaluations.listen()
             self._report()
-            self._save_when_due()
+            self._saver.save_when_due()
 
     def _reason_to_end(self) -> str | None:
         config, reporter = self._config, self._reporter
+        seconds = reporter.seconds - self._run.elapsed
         if self._interrupts.received is not None:
             return "interrupted"
         if reporter.steps >= config.num_env_steps:
             return f"reached {reporter.steps:,} steps"
-        if (
-            config.max_seconds is not None
-            and reporter.seconds - self._run.elapsed >= config.max_seconds
-        ):
+        if config.max_seconds is not None and seconds >= config.max_seconds:
             return f"reached {config.max_seconds:g} seconds"
         if reporter.solved(config.stop_reward):
             return f"reached a training return of {reporter.train_return_mean:.2f}"
         return None
 
     def _report(self) -> None:
+        """Write the episodes, rows and status that are due, and draw the status line."""
         for return_, length, seconds in self._reporter.new_episodes():
             self._records.episode(return_=return_, length=length, seconds=seconds)
-        segments_wanted = self._config.log_interval * self._config.num_processes
-        if self._is_due("row", 1.0, segments_wanted):
+        segments = self._config.log_interval * self._config.num_processes
+        if self._schedule.is_due("row", seconds=ROW_INTERVAL, segments=segments):
             self._write_row()
         if not self._running and self._reporter.updates > self._run.start_updates:
             self._running = True
-            self._records.log(
-                f"first gradient {self._reporter.seconds - self._run.elapsed:.2f} s after the run began"
-            )
-        if self._is_due("status", STATUS_INTERVAL):
-            self._status("running" if self._running else "starting")
+            seconds = self._reporter.seconds - self._run.elapsed
+            self._records.log(f"first gradient {seconds:.2f} s after the run began")
+        if self._schedule.is_due("status", seconds=STATUS_INTERVAL):
+            self._write_status("running" if self._running else "starting")
+        self._draw_status_line()
+
+    def _draw_status_line(self) -> None:
+        look = self._completed(self._reporter.look())
         self._console.status(
-            seconds=self._reporter.seconds,
-            steps=self._reporter.steps,
+            seconds=look.seconds,
+            steps=look.counters["steps"],
             steps_target=self._config.num_env_steps,
-            steps_per_second=self._reporter.rates()[0],
-            train_return_mean=self._reporter.train_return_mean,
-            eval_return_mean=self._evaluations.mean,
-            policy_lag=self._reporter.lag_mean,
+            steps_per_second=look.steps_per_second,
             workers_ready=self._pool.ready,
             workers=self._config.num_processes,
+            **statistics.live_numbers(look),
         )
 
     def _write_row(self) -> None:
-        row = self._reporter.row()
-        if row is None:
-            return
-        evaluation = self._evaluations.last
-        if evaluation is not None:
-            row["eval/mean_reward"] = self._evaluations.mean
-            row["eval/mean_ep_length"] = float(np.mean(evaluation[2]))
-        row["workers/alive"], row["workers/restarts"] = self._pool.alive, self._pool.restarts
-        self._records.metrics(row)
+        look = self._reporter.look_for_row()
+        if look is not None:
+            self._records.metrics(statistics.metrics_row(self._completed(look)))
 
-    def _is_due(self, what: str, seconds: float, segments: int = 0) -> bool:
-        """Whether both have passed since the last time: `seconds`, and `segments` of all workers together."""
-        now, done = time.monotonic() - self._bound, self._run.memory.progress.total("segments")
-        if now < self._due[what] or done - self._segments.get(what, 0) < segments:
-            return False
-        self._due[what], self._segments[what] = now + seconds, done
-        return True
+    def _write_status(self, state: str, exit_code: int | None = None) -> None:
+        look = self._completed(self._reporter.look())
+        at_last = self._reporter.steps_per_second_at_last
+        if at_last is not None:
+            look = dataclasses.replace(look, steps_per_second=at_last)
+        self._records.status(state=state, **statistics.status_fields(look), exit_code=exit_code)
 
-    def _status(self, state: str, exit_code: int | None = None) -> None:
+    def _completed(self, look: Look) -> Look:
+        """Add what the progress table does not contain: evaluations and processes."""
         evaluations = self._evaluations
-        self._records.status(
-            state=state,
-            **self._reporter.status(),
-            eval_return_mean=evaluations.mean,
-            eval_steps=None if evaluations.last is None else evaluations.last[0],
-            best_eval_return_mean=None
-            if evaluations.best_mean == -np.inf
-            else evaluations.best_mean,
+        return dataclasses.replace(
+            look,
+            evaluation=evaluations.last,
+            best_eval_return_mean=self._best_mean,
             workers_alive=self._pool.alive,
             restarts=self._pool.restarts,
-            exit_code=exit_code,
         )
 
-    def _save_when_due(self) -> None:
-        config = self._config
-        if self._interrupts.checkpoint_wanted or self._is_due(
-            "checkpoint", config.checkpoint_interval
-        ):
-            self._interrupts.checkpoint_wanted = False
-            if config.exchange == "barrier":
-                self._run.memory.progress.ask_for_reports()
-            else:
-                self._checkpoint()
-        if (reports := self._reports.take()) is not None:
-            self._checkpoint(reports)
-        if config.save_dir and self._is_due(
-            "save", SAVE_DIR_INTERVAL, config.save_interval * config.num_processes
-        ):
-            self._save_policy()
-
-    def _checkpoint(self, reports: CompleteReports | None = None) -> None:
-        """Saves what the workers reported of one moment, or else what they share as it is now."""
-        run = self._run
-        shared, workers, problem = reports or (None, None, "")
-        if problem and not self._told_inexact:
-            self._told_inexact = True
-            self._warn(f"a resumed run will begin new episodes: {problem}")
-        if not run.is_finite():
-            raise Failure(
-                "the shared parameters are no longer finite; go on with --resume, which takes the last good checkpoint"
-            )
-        state = run.full_state(
-            elapsed=self._reporter.seconds,
-            recent=self._reporter.recent,
-            best_mean=self._evaluations.best_mean,
-            evaluated_episodes=self._evaluations.episodes_done,
-            shared=shared,
-            workers=workers,
-        )
-        folder = run.folder.checkpoints
-        self._attempt(
-            lambda: checkpoint.save(checkpoint.checkpoint_path(folder, state["steps"]), state)
-        )
-        checkpoint.rotate(folder, keep=self._config.keep_checkpoints)
-
-    def _save_policy(self) -> None:
-        path = self._run.policy_path
-
-        def save() -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(path, self._run.policy_state(), with_digest=False)
-
-        self._attempt(save)
-
-    def _attempt(self, save: Callable[[], Any]) -> None:
-        try:
-            save()
-        except (checkpoint.CheckpointError, OSError) as problem:
-            self._warn(str(problem))
+    @property
+    def _best_mean(self) -> float | None:
+        best_mean = self._evaluations.best_mean
+        return None if best_mean == -np.inf else best_mean
 
     def _end(self, reason: str) -> int:
-        """Stops the workers, saves, evaluates once more unless interrupted, and says how it went."""
+        """Stop the workers, save, evaluate once more unless interrupted; return the exit code."""
         interrupted = self._interrupts.received is not None
         self._console.line("stopping... (again to quit now)" if interrupted else f"done: {reason}")
-        self._run.memory.progress.stop()
-        waits = self._config.exchange == "barrier"
-        self._pool.end(
-            patience=2 * self._config.worker_timeout if waits else STOPPING_PATIENCE, replace=waits
-        )
+        self._stop_workers()
         self._reporter.end()
         self._report()
         self._write_row()
-        self._checkpoint(self._reports.take())
-        if self._config.save_dir:
-            self._save_policy()
+        self._saver.save_last()
         if not interrupted:
             self._console.line("evaluating the last policy... (Ctrl-C does without)")
             self._evaluations.once_more(
@@ -278,17 +201,29 @@ class Supervisor:
         self._console.close()
         self._console.line(self._farewell())
         code = self._interrupts.exit_code if interrupted else 0
-        self._status("interrupted" if interrupted else "done", exit_code=code)
+        self._write_status("interrupted" if interrupted else "done", exit_code=code)
         return code
 
-    def _give_up(self, reason: str, code: int) -> int:
+    def _stop_workers(self) -> None:
+        """Let the workers finish their segments.
+
+        At a barrier a worker may wait for another one's part, which may take as long as its
+        replacement does.
+        """
+        self._run.memory.progress.stop()
+        waits = self._config.exchange == "barrier"
+        patience = 2 * self._config.worker_timeout if waits else STOPPING_PATIENCE
+        self._pool.end(patience=patience, replace=waits)
+
+    def _fail(self, reason: str, code: int) -> int:
+        """End the run for a failure; return the exit code."""
         self._run.memory.progress.stop()
         self._end_children(patience=1.0)
-        if code == 3 and self._run.is_finite():
-            self._checkpoint()
+        if code == 3:
+            self._saver.save_after_failure()
         self._console.close()
         self._console.line(f"failed: {reason}")
-        self._status("failed", exit_code=code)
+        self._write_status("failed", exit_code=code)
         return code
 
     def _end_children(self, *, patience: float) -> None:
@@ -298,20 +233,19 @@ class Supervisor:
     def _draw_curve(self) -> None:
         try:
             draw_curve(self._run.folder, title=self._run.title)
-        except Exception as problem:  # a picture is not worth a failed run
-            self._warn(f"no curve: {problem}")
+        except Exception as problem:  # a picture must not fail the run
+            self._console.warn(f"no curve: {problem}")
 
     def _farewell(self) -> str:
         folder = shlex.quote(str(self._run.folder.path))
-        best_mean = self._evaluations.best_mean
-        best = "" if best_mean == -np.inf else f", best evaluation {best_mean:.2f}"
-        trained = f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}"
-        return f"{trained}\nplay it:   python enjoy.py --run-dir {folder}\ngo on:     python main.py --resume {folder}"
+        best = "" if self._best_mean is None else f", best evaluation {self._best_mean:.2f}"
+        return (
+            f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}\n"
+            f"play it:   python enjoy.py --run-dir {folder}\n"
+            f"go on:     python main.py --resume {folder}"
+        )
 
-    def _tell_failure(self, line: str, details: str) -> None:
-        self._warn(line)
+    def _report_failure(self, line: str, details: str) -> None:
+        self._console.warn(line)
         if details:
             self._records.log(details)
-
-    def _warn(self, text: str) -> None:
-        self._console.warn(text)

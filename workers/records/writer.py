@@ -1,0 +1,133 @@
+"""What a run writes while it trains: episodes, metrics, evaluations, status, log.
+
+A file that cannot be written is a warning and stops nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from workers.records.appender import Appender, Guard
+from workers.records.atomic import write_json
+from workers.records.board import Board
+from workers.records.evaluation import Evaluation, read_evaluations, write_evaluations
+from workers.records.metrics import MetricsFiles
+from workers.records.run_folder import RunFolder
+from workers.records.statistics import STATUS, STEPS
+
+_MONITOR_SECONDS = 2.0
+
+
+class Records:
+    """The writer of a run folder's records; one per run, in the process that owns the folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        env_id: str,
+        tensorboard: bool,
+        append: bool,
+        warn: Callable[[str], None],
+    ) -> None:
+        """Start the records, or continue them with `append`.
+
+        `warn` is called once for every file that cannot be written.
+        """
+        self.also_metrics: list[Callable[[Mapping[str, float | None]], None]] = []
+        self._folder = folder
+        self._guard = guard = Guard(warn)
+        t_start = json.dumps({"t_start": time.time(), "env_id": env_id})
+        self._monitor = Appender(
+            folder.monitor,
+            guard,
+            header=f"#{t_start}\nr,l,t\n",
+            append=append,
+            hold_seconds=_MONITOR_SECONDS,
+        )
+        self._metrics = MetricsFiles(folder, guard, append=append)
+        self._log = Appender(folder.log, guard, append=append)
+        self._board = Board(folder.tensorboard, guard) if tensorboard else None
+        self._evaluations: list[Evaluation] = []
+        self._status = dict(STATUS)
+        if append:
+            with self._guard(folder.evaluations):
+                self._evaluations = read_evaluations(folder.evaluations)
+
+    def episode(self, *, return_: float, length: int, seconds: float) -> None:
+        """Write one finished training episode: raw return, length in steps, end in run seconds."""
+        self._monitor.add(f"{return_:.6f},{length},{seconds:.6f}\n".encode())
+
+    def metrics(self, row: Mapping[str, float | None]) -> None:
+        """Write one row of metrics, keyed as in METRICS; None is left out.
+
+        "time/total_timesteps" must be among them.
+        """
+        values = {key: float(value) for key, value in row.items() if value is not None}
+        self._metrics.add(values)
+        if self._board is not None:
+            self._board.scalars(values, int(values[STEPS]))
+        for also in self.also_metrics:
+            also(row)
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Write one evaluation."""
+        self._evaluations.append(evaluation)
+        self._write_evaluations()
+
+    @property
+    def last_evaluation(self) -> Evaluation | None:
+        """The newest evaluation."""
+        return self._evaluations[-1] if self._evaluations else None
+
+    def status(self, **fields: Any) -> None:
+        """Replace status.json by all fields known so far and those given; NaN becomes null."""
+        self._status.update(fields)
+        with self._guard(self._folder.status):
+            # Not durable: it is written every few seconds for hours, and after a power cut
+            # nobody needs it.
+            write_json(self._folder.status, self._status, durable=False)
+        self._monitor.flush()
+
+    def log(self, text: str) -> None:
+        """Append `text`, of one or more lines, to the log with the time of day."""
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n"
+        self._log.add(line.encode(errors="replace"))
+
+    def truncate_after(self, steps: int, seconds: float | None = None) -> None:
+        """Delete what was written after `steps`, and the episodes that ended after `seconds`.
+
+        A resumed run continues from there.
+        """
+        self._metrics.keep_until(steps)
+        if seconds is not None:
+            self._monitor.keep(lambda line: _last_cell(line) <= seconds)
+        kept = [evaluation for evaluation in self._evaluations if evaluation.steps <= steps]
+        if len(kept) < len(self._evaluations):
+            self._evaluations = kept
+            self._write_evaluations()
+        if self._board is not None:
+            self._board.purge_after(steps)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._monitor.flush()
+        self._metrics.flush()
+        self._log.flush()
+        if self._board is not None:
+            self._board.flush()
+
+    def _write_evaluations(self) -> None:
+        with self._guard(self._folder.evaluations):
+            write_evaluations(self._folder.evaluations, self._evaluations)
+
+
+def _last_cell(line: str) -> float:
+    try:
+        return float(line.rpartition(",")[2])
+    except ValueError:
+        return math.inf
