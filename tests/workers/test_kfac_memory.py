@@ -1,24 +1,16 @@
 """What K-FAC is told of a network."""
 
-import multiprocessing
-
 import pytest
 import torch
 
-from shared_optim.exchange import BarrierMemory
 from shared_optim.flat import FlatParameters
+from shared_optim.kfac import SharedKFAC
+from tests.workers.tasks import CONTEXT, shared_memory
+from workers.settings import exchanges
+from workers.settings.exchanges import build_exchange, build_kfac_memory
 from workers.settings.flags import parse
-from workers.settings.recipes import (
-    Spaces,
-    build_algorithm,
-    build_exchange,
-    build_kfac_memory,
-    build_model,
-    optimizer_statistics_size,
-)
-from workers.settings.recipes import _blank_segment as blank_segment
-
-CONTEXT = multiprocessing.get_context("spawn")
+from workers.settings.models import Spaces, blank_segment, build_model
+from workers.settings.recipes import build_algorithm
 
 
 def describe(words: list[str], spaces: Spaces):
@@ -55,7 +47,7 @@ def test_convolutions_have_locations_and_every_parameter_belongs_to_one_map():
     )
 
 
-def test_actor_and_critic_of_a_body_have_trust_regions_of_their_own_and_the_deviation_belongs_to_the_actors():
+def test_actor_and_critic_have_trust_regions_of_their_own_and_the_deviation_belongs_to_the_actor():
     spaces = Spaces((17,), "vector", num_actions=6, continuous=True)
     model, parameters, memory = describe(["--env-name", "HalfCheetah-v4"], spaces)
     starts = {
@@ -66,26 +58,15 @@ def test_actor_and_critic_of_a_body_have_trust_regions_of_their_own_and_the_devi
     assert {map_.weight: map_.group for map_ in memory.maps} == starts
     assert sorted(starts.values()) == [0, 0, 0, 1, 1, 1]
     (known,) = memory.known
-    assert (
-        parameters.vector[known.piece].tolist()
-        == model.head.log_std.tolist()
-        == pytest.approx(6 * [-1.0])
-    )
+    log_std = parameters.vector[known.piece].tolist()
+    assert log_std == model.head.log_std.tolist() == pytest.approx(6 * [-1.0])
 
 
 @pytest.mark.parametrize(("recurrent", "rows"), [("lstm", 4 * 256), ("gru", 3 * 256)])
 def test_a_recurrent_cell_has_two_maps_seen_in_whole_sequences(recurrent, rows):
     spaces = Spaces((1, 42, 42), "frame42", num_actions=6)
-    words = [
-        "--env-name",
-        "Pong-v0",
-        "--recurrent",
-        recurrent,
-        "--fisher-steps",
-        "90",
-        "--envs-per-process",
-        "16",
-    ]
+    words = ["--env-name", "Pong-v0", "--recurrent", recurrent]
+    words += ["--fisher-steps", "90", "--envs-per-process", "16"]
     _, _, memory = describe(words, spaces)
     assert [(map_.rows, map_.columns) for map_ in memory.maps if map_.rows == rows] == [
         (rows, 289),
@@ -100,42 +81,27 @@ def test_other_optimizers_need_none():
     assert build_kfac_memory(config, model, context=CONTEXT) is None
 
 
-def test_the_authors_settings_reach_the_algorithm_and_each_group():
-    words = [
-        "--env-name",
-        "HalfCheetah-v4",
-        "--algo",
-        "acktr",
-        "--preset",
-        "authors",
-        "--num-processes",
-        "1",
-    ]
-    config = parse(words).config
+def test_the_authors_settings_reach_the_algorithm_and_each_group(monkeypatch):
+    words = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"]
+    config = parse([*words, "--num-processes", "1"]).config
     assert build_algorithm(config).turns == 25 * ((1,),) + ((0,),)
-    model = build_model(config, Spaces((17,), "vector", num_actions=6, continuous=True))
-    memory, parameters = (
-        build_kfac_memory(config, model, context=CONTEXT),
-        FlatParameters(model).vector,
-    )
-    exchange = build_exchange(
-        config,
-        parameters=parameters,
-        statistics=torch.zeros(optimizer_statistics_size(config, parameters.numel(), memory)),
-        barrier=BarrierMemory.create(1, parameters.numel(), context=CONTEXT),
-        kfac=memory,
-        worker=0,
-        beat=lambda: None,
-        inversion_failed=lambda: None,
-    )
+    spaces = Spaces((17,), "vector", num_actions=6, continuous=True)
+    model, memory = build_model(config, spaces), shared_memory(config, spaces, num_workers=1)
+    given = {}
+
+    class Watched(SharedKFAC):
+        def __init__(self, parameters, statistics, **options) -> None:
+            super().__init__(parameters, statistics, **options)
+            given.update(options)
+
+    monkeypatch.setattr(exchanges, "SharedKFAC", Watched)
+    build_exchange(config, memory, worker=0, beat=lambda: None, inversion_failed=lambda: None)
     for num_steps in (2500, 3100):  # as many samples of every segment
-        captured = build_algorithm(config).capture(model, blank_segment(model, (num_steps, 1)))
-        assert (
-            {len(a) for a, _ in captured.samples}
-            == {map_.num_samples for map_ in memory.maps}
-            == {2500}
-        )
-    policy, critic = exchange._optimizer._settings
+        segment = blank_segment(model, (num_steps, 1))
+        captured = build_algorithm(config).capture(model, segment)
+        sizes = {len(a) for a, _ in captured.samples}
+        assert sizes == {map_.num_samples for map_ in memory.kfac.maps} == {2500}
+    policy, critic = given["settings"]
     assert (policy.kl_clip, policy.damping, policy.stat_decay, policy.cold_updates) == (
         0.01,
         0.01,
@@ -148,3 +114,11 @@ def test_the_authors_settings_reach_the_algorithm_and_each_group():
         0.95,
         50,
     )
+
+
+def test_an_unknown_parameter_is_named():
+    config = parse(["--algo", "acktr", "--env-name", "CartPole-v1"]).config
+    model = build_model(config, Spaces((4,), "vector", num_actions=2))
+    model.register_parameter("temperature", torch.nn.Parameter(torch.ones(1)))
+    with pytest.raises(ValueError, match="nothing is known of the curvature of temperature"):
+        build_kfac_memory(config, model, context=CONTEXT)
