@@ -1,4 +1,8 @@
+"""The command line: every flag, its names, and mistakes."""
+
 import ast
+import dataclasses
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -6,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from envs.ids import EnvironmentProblem
-from workers.settings.flags import FIELDS, TYPES, UsageError, build_parser, parse, parse_pairs
+from workers.settings.algorithms import RECIPES
+from workers.settings.errors import OtherVersion, UsageError
+from workers.settings.flags import parse, parse_pairs
+from workers.settings.parser import FIELDS, TYPES, build_parser
+from workers.settings.saved import saved_config
 
 ROOT = Path(__file__).parents[3]
 OTHER_VALUES = {
     "env_name": "CartPole-v0",
     "env_kwargs": "sutton_barto_reward=True",
     "env_module": "math",
+    "algo": "a2c",
     "betas": "0.5 0.6",
     "checkpoint_interval": "7",
     "optimizer": "rmsprop",
@@ -29,7 +38,7 @@ def run_main(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def typed(name: str) -> list[str]:
-    """A command line that gives field `name` another value than its default."""
+    """Return a command line that gives field `name` another value than its default."""
     flag = "--" + name.replace("_", "-")
     field = FIELDS[name]
     if TYPES[name] is bool:
@@ -43,7 +52,7 @@ def typed(name: str) -> list[str]:
     return [flag, "7" if "int" in kind else "0.25" if "float" in kind else "elsewhere"]
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("obs_mode", "algo")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name != "obs_mode"])
 def test_every_flag_changes_its_field(name):
     base = ["--env-name", "CartPole-v1", "--preset", "none"]
     changed = parse([*base, *typed(name)])
@@ -51,96 +60,30 @@ def test_every_flag_changes_its_field(name):
     assert changed.origins[name] == "flag"
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--algo", "acktr", "--optimizer", "adam"], "acktr does not go with --optimizer adam"),
-        (["--algo", "a2c", "--optimizer", "kfac"], "a2c does not go with --optimizer kfac"),
-        (["--algo", "acktr", "--network", "impala"], "leave that out"),
-        (
-            ["--algo", "acktr", "--auxiliary-heads", "a:b"],
-            "does not see those of --auxiliary-heads",
-        ),
-        (["--algo", "acktr", "--exchange", "hogwild"], "leave --exchange hogwild out"),
-        (
-            ["--algo", "acktr", "--value-damping", "0.1"],
-            "--value-damping needs --value-kl-clip or --value-updates",
-        ),
-        (
-            ["--algo", "acktr", "--value-kl-clip", "0.1", "--value-lr", "0.1"],
-            "--value-lr needs --value-updates",
-        ),
-        (
-            ["--preset", "authors", "--env-name", "HalfCheetah-v4"],
-            "--preset authors is for --algo acktr and bodies",
-        ),
-        (
-            ["--preset", "authors", "--algo", "acktr", "--env-name", "CartPole-v1"],
-            "--preset authors is for --algo acktr and bodies",
-        ),
-        (
-            ["--algo", "acktr", "--distributed-step-size", "5", "20"],
-            "leave --distributed-step-size out",
-        ),
-        (["--algo", "acktr", "--whole-episodes"], "--whole-episodes needs --envs-per-process 1"),
-        (
-            [
-                "--algo",
-                "acktr",
-                "--whole-episodes",
-                "--envs-per-process",
-                "1",
-                "--recurrent",
-                "gru",
-            ],
-            "use --no-whole-episodes",
-        ),
-    ],
-)
-def test_what_does_not_go_with_acktr_is_refused(words, sentence):
-    with pytest.raises(UsageError, match=sentence):
-        parse(["--env-name", "CartPole-v1", *words])
+def attributes(folder: str, *, without: tuple[str, ...] = ()) -> set[str]:
+    """Return the names of all attributes and keys that the files of a folder read."""
+    read = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        if path.name in without or path.parent.name in without:
+            continue
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        keys = (node.slice for node in nodes if isinstance(node, ast.Subscript))
+        read |= {key.value for key in keys if isinstance(key, ast.Constant)}
+    return read
 
 
-def test_the_authors_batches_are_of_whole_episodes_where_a_worker_has_one_environment():
-    authors = [
-        "--env-name",
-        "HalfCheetah-v4",
-        "--algo",
-        "acktr",
-        "--preset",
-        "authors",
-        "--num-processes",
-        "2",
-    ]
-    config = parse(authors).config
-    assert (config.num_steps, config.whole_episodes, config.value_gae_lambda) == (1250, True, 1.0)
-    config = parse([*authors, "--envs-per-process", "5"]).config
-    assert (config.num_steps, config.whole_episodes) == (250, False)
-    for more in (
-        ["--recurrent", "gru"],
-        ["--num-processes", "8"],
-    ):  # whose segments would not reach an episode's end
-        assert not parse([*authors, *more]).config.whole_episodes
-
-
-def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region():
-    authors = ["--env-name", "HalfCheetah-v4", "--algo", "acktr", "--preset", "authors"]
-    joint = parse([*authors, "--value-updates", "0"]).config
-    assert (joint.value_updates, joint.value_kl_clip) == (0, 0.3)
-    one_region = parse(
-        [*authors, "--value-updates", "0", "--value-kl-clip", "none", "--desired-kl", "none"]
-    ).config
-    assert (one_region.value_kl_clip, one_region.desired_kl) == (None, None)
-    with pytest.raises(UsageError, match="'never' is not a number or none"):
-        parse([*authors, "--desired-kl", "never"])
-    with pytest.raises(UsageError, match="'none' is not a number"):
-        parse([*authors, "--lr", "none"])
-
-
-def test_classic_settings_leave_acktr_its_gradients_scale():
-    config = parse(["--env-name", "Pong-v0", "--algo", "acktr", "--preset", "classic"]).config
-    assert (config.loss_reduction, config.max_grad_norm) == ("mean", 0.5)
+def test_every_field_is_read_by_the_program():
+    """A flag that nothing reads has no effect; algorithms are given the fields of their names."""
+    read = attributes("workers", without=("config.py", "presets", "checks.py"))
+    of_algorithms = set()
+    for recipe in RECIPES.values():
+        module, _, name = recipe.algorithm.partition(":")
+        kind = getattr(importlib.import_module(module), name)
+        of_algorithms |= {field.name for field in dataclasses.fields(kind)}
+    read |= of_algorithms & attributes("a3c")
+    # These two are looked for before anything is parsed.
+    assert set(FIELDS) - read <= {"resume", "debug"}
 
 
 @pytest.mark.parametrize(
@@ -157,9 +100,9 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
             (16, 1, 10, 4e-4),
         ),
         (
-            "--env-name PongNoFrameskip-v4 --algo ppo --use-gae --lr 2.5e-4 --clip-param 0.1 --value-loss-coef 0.5"
-            " --num-processes 8 --num-steps 128 --num-mini-batch 4 --log-interval 1 --use-linear-lr-decay --entropy-coef 0.01"
-            " --cuda-deterministic",
+            "--env-name PongNoFrameskip-v4 --algo ppo --use-gae --lr 2.5e-4 --clip-param 0.1 "
+            "--value-loss-coef 0.5 --num-processes 8 --num-steps 128 --num-mini-batch 4 "
+            "--log-interval 1 --use-linear-lr-decay --entropy-coef 0.01 --cuda-deterministic",
             "PongNoFrameskip-v4",
             (8, 1, 128, 2.5e-4),
         ),
@@ -169,9 +112,10 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
             (4, 4, 20, 3e-3),
         ),
         (
-            "--env-name Reacher-v2 --algo ppo --use-gae --log-interval 1 --num-steps 2048 --num-processes 1 --lr 3e-4"
-            " --entropy-coef 0 --value-loss-coef 0.5 --ppo-epoch 10 --num-mini-batch 32 --gamma 0.99 --gae-lambda 0.95"
-            " --num-env-steps 1000000 --use-linear-lr-decay --use-proper-time-limits",
+            "--env-name Reacher-v2 --algo ppo --use-gae --log-interval 1 --num-steps 2048 "
+            "--num-processes 1 --lr 3e-4 --entropy-coef 0 --value-loss-coef 0.5 --ppo-epoch 10 "
+            "--num-mini-batch 32 --gamma 0.99 --gae-lambda 0.95 --num-env-steps 1000000 "
+            "--use-linear-lr-decay --use-proper-time-limits",
             "Reacher-v4",
             (1, 1, 2048, 3e-4),
         ),
@@ -186,7 +130,8 @@ def test_classic_settings_leave_acktr_its_gradients_scale():
             (2, 8, 20, 0.25),
         ),
         (
-            "--env-name PongNoFrameskip-v4 --algo ppo --recurrent-policy --num-processes 8 --num-steps 128 --num-mini-batch 4",
+            "--env-name PongNoFrameskip-v4 --algo ppo --recurrent-policy --num-processes 8 "
+            "--num-steps 128 --num-mini-batch 4",
             "PongNoFrameskip-v4",
             (8, 1, 128, 2.5e-4),
         ),
@@ -197,145 +142,6 @@ def test_commands_of_pytorch_a2c_ppo_acktrs_users(words, environment, batch):
     config = line.config
     assert line.environment.id == environment
     assert (config.num_processes, config.envs_per_process, config.num_steps, config.lr) == batch
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (
-            "PongNoFrameskip-v4 --algo ppo --obs-mode stack42",
-            {"lr": 5e-4, "hidden_size": 512, "network": "auto"},
-        ),
-        (
-            "PongNoFrameskip-v4 --algo acktr --obs-mode stack42",
-            {"kl_clip": 0.03, "hidden_size": 512, "network": "auto"},
-        ),
-        (
-            "PongNoFrameskip-v4 --algo acktr",
-            {"kl_clip": 0.03, "hidden_size": 512, "network": "narrow"},
-        ),
-        (
-            "InvertedDoublePendulum-v4 --algo a2c --num-processes 2",
-            {"num_steps": 50, "gae_lambda": 0.97, "lr": 1.5e-3},
-        ),
-        (
-            "InvertedDoublePendulum-v4 --algo a3c --num-processes 2",
-            {"num_steps": 20, "gae_lambda": 0.95, "lr": 3e-3},
-        ),
-    ],
-)
-def test_what_presets_know_of_smaller_stacks_and_of_balance_at_a_barrier(words, expected):
-    config = parse(["--env-name", *words.split()]).config
-    assert {name: getattr(config, name) for name in expected} == expected
-
-
-def test_every_field_is_read_by_the_program():
-    """A flag that nothing reads is a dead flag."""
-    read = set()
-    for path in (ROOT / "workers").rglob("*.py"):
-        if path.name not in ("config.py", "presets.py"):
-            nodes = [*ast.walk(ast.parse(path.read_text()))]
-            read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-            keys = (node.slice for node in nodes if isinstance(node, ast.Subscript))
-            read |= {key.value for key in keys if isinstance(key, ast.Constant)}
-    # These two are looked for before anything is parsed.
-    assert set(FIELDS) - read <= {"resume", "debug"}
-
-
-def test_explicit_flags_lie_above_the_preset():
-    line = parse(["--env-name", "PongDeterministic-v4"])
-    assert line.config.recurrent == "lstm"
-    assert line.origins["recurrent"] == "preset"
-    line = parse(["--env-name", "PongDeterministic-v4", "--recurrent", "none", "--lr", "3e-3"])
-    assert (line.config.recurrent, line.config.lr, line.origins["lr"]) == ("none", 3e-3, "flag")
-
-
-def test_the_learning_rate_of_the_preset_grows_with_the_batch():
-    one = parse(["--env-name", "PongDeterministic-v4"]).config.lr
-    four = parse(["--env-name", "PongDeterministic-v4", "--envs-per-process", "4"]).config.lr
-    assert four == pytest.approx(2 * one)
-
-
-@pytest.mark.parametrize("exchange", ["hogwild", "barrier"])
-@pytest.mark.parametrize("name", ["Pong-v0", "PongNoFrameskip-v4", "HalfCheetah-v4", "CartPole-v1"])
-@pytest.mark.parametrize(
-    "batch",
-    [
-        (),
-        ("--num-processes", "100"),
-        ("--num-steps", "5", "--envs-per-process", "1"),
-        ("--recurrent-policy",),
-        ("--recurrent", "none"),
-        ("--distributed-step-size", "2", "20"),
-    ],
-)
-def test_presets_of_ppo_fit_whatever_batch_is_typed(name, exchange, batch):
-    config = parse(["--env-name", name, "--algo", "ppo", "--exchange", exchange, *batch]).config
-    steps = min(config.distributed_step_size or (config.num_steps,))
-    assert config.num_mini_batch <= config.envs_per_process * (
-        steps if config.recurrent == "none" else 1
-    )
-
-
-def test_the_batch_of_ppo_is_that_of_all_workers_together():
-    for words in (
-        ("--num-processes", "2"),
-        ("--num-processes", "1", "--num-steps", "2048"),
-        ("--num-processes", "16"),
-    ):
-        config = parse(["--env-name", "HalfCheetah-v4", "--algo", "ppo", *words]).config
-        batch = config.num_processes * config.envs_per_process * config.num_steps
-        assert (batch, config.num_mini_batch, config.ppo_epoch, config.lr) == (2048, 8, 10, 6e-4)
-
-
-def test_a_game_and_a_large_batch_have_settings_of_their_own():
-    pong, breakout = (
-        parse(["--env-name", name, "--envs-per-process", "16"]).config
-        for name in ("Pong-v0", "Breakout-v0")
-    )
-    assert (pong.gamma, breakout.gamma) == (0.98, 0.99)
-    assert (pong.num_steps, parse(["--env-name", "Pong-v0"]).config.num_steps) == (10, 20)
-    assert parse(["--env-name", "CartPole-v1", "--envs-per-process", "16"]).config.num_steps == 20
-
-
-def test_physics_come_in_large_batches():
-    cheetah = parse(["--env-name", "HalfCheetah-v4"]).config
-    assert (cheetah.envs_per_process, cheetah.scale_rewards, cheetah.lr, cheetah.optimizer) == (
-        16,
-        True,
-        3e-3,
-        "rmsprop_tf",
-    )
-    four = parse(["--env-name", "HalfCheetah-v4", "--envs-per-process", "4"]).config
-    assert (four.envs_per_process, four.lr) == (4, pytest.approx(cheetah.lr / 2, rel=0.05))
-    assert parse(["--env-name", "CartPole-v1"]).config.envs_per_process == 1
-
-
-@pytest.mark.parametrize(
-    ("algo", "env_name", "gamma"),
-    [
-        ("a3c", "HalfCheetah-v4", 0.99),
-        ("a3c", "Walker2d-v5", 0.995),
-        ("a3c", "Reacher-v2", 0.9),
-        ("a2c", "Swimmer-v4", 0.9999),
-        ("ppo", "Reacher-v4", 0.95),
-        ("acktr", "Hopper-v4", 0.995),
-    ],
-)
-def test_bodies_have_their_discounts(algo, env_name, gamma):
-    assert parse(["--env-name", env_name, "--algo", algo]).config.gamma == gamma
-    assert parse(["--env-name", env_name, "--algo", algo, "--gamma", "0.8"]).config.gamma == 0.8
-
-
-def test_classic_is_pytorch_a3cs_setting():
-    config = parse(["--preset", "classic"]).config
-    assert (config.lr, config.gae_lambda, config.max_grad_norm, config.activation) == (
-        1e-4,
-        1.0,
-        50.0,
-        "elu",
-    )
-    assert (config.loss_reduction, config.num_steps, config.entropy_coef) == ("sum", 20, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -358,6 +164,8 @@ def test_names_of_the_older_programs(alias, name, text, value):
         (["--num-proceses", "4"], "did you mean --num-processes"),
         (["--num-steps", "0"], "at least 1"),
         (["--num-steps", "2.5"], "not a whole number"),
+        (["--num-steps", "nan"], "not a whole number"),
+        (["--num-steps", "inf"], "not a whole number"),
         (["--gamma", "1.5"], "from 0.0 to 1.0"),
         (["--gamma", "nan"], "from 0.0 to 1.0"),
         (["--optimizer", "adagrad"], "invalid choice"),
@@ -381,6 +189,23 @@ def test_pairs_are_read_as_python_writes_them():
     assert parse_pairs(["a=1", "b=0.5", "c=True", "d=None", "e=word", "f=x=y"]) == expected
 
 
+def test_a_resumed_runs_fields_lie_below_the_flags_and_no_preset_does():
+    saved = dataclasses.asdict(parse(["--env-name", "Pong-v0", "--lr", "7"]).config)
+    del saved["fast"]  # as in checkpoints that are older than this flag
+    line = parse(["--num-env-steps", "5"], resumed=saved)
+    assert (line.config.lr, line.origins["lr"]) == (7.0, "resumed run")
+    assert (line.config.num_env_steps, line.origins["num_env_steps"]) == (5, "flag")
+    assert line.config.fast
+
+
+def test_saved_settings_of_other_versions():
+    ppo = {"algo": "ppo", "normalize_advantages": False}
+    assert saved_config({"config": ppo})["normalize_advantages"]
+    assert not saved_config({"config": ppo | {"load": None}})["normalize_advantages"]
+    with pytest.raises(OtherVersion, match="does not know \\(brightness, tint\\)"):
+        saved_config({"config": {"tint": 1, "lr": 0.1, "brightness": 2}})
+
+
 def test_help_shows_defaults_and_what_the_preset_makes_of_them():
     text = " ".join(build_parser({"recurrent": "lstm", "lr": 2.5e-4}).format_help().split())
     assert "(default: none; preset: lstm)" in text
@@ -388,60 +213,54 @@ def test_help_shows_defaults_and_what_the_preset_makes_of_them():
     assert all(field.metadata["help"].split()[0] in text for field in FIELDS.values())
 
 
+def test_help_groups_the_flags_of_an_algorithm_under_its_name():
+    text = build_parser({}).format_help()
+    _, _, rest = text.partition("\nPPO:\n  with --algo ppo\n")
+    ppo, _, rest = rest.partition("\nOptimizer:\n")
+    optimizer, _, rest = rest.partition("\nACKTR:\n  with --algo acktr\n")
+    acktr, _, _ = rest.partition("\nEvaluation (the test worker):\n")
+    assert ("--clip-param" in ppo, "--kl-clip" in ppo) == (True, False)
+    assert ("--no-shared" in optimizer, "--kl-clip" in optimizer) == (True, False)
+    assert ("--kl-clip" in acktr, "--no-shared" in acktr) == (True, False)
+
+
+def test_help_is_printed_whatever_is_wrong_with_the_rest_of_the_line(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["--env-name", "Nothing-v9", "--help"])
+    assert end.value.code == 0
+    assert "preset:" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parse(["--help", "--env-name", "HalfCheetah-v4"])
+    assert "(default: adam; preset: rmsprop_tf)" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
+    ("words", "sentence"),
     [
-        (["--env-name", "Pung-v0"], 2, "Pong-v0"),
-        (["--env-name", "CartPole-v1", "--lr", "fast"], 2, "not a number"),
+        ("--env-name Pung-v0", "Pong-v0"),
+        ("--env-name CartPole-v1 --lr fast", "not a number"),
+        ("--env-name CartPole-v1 --algo pppo", "did you mean ppo?"),
         (
-            [
-                "--env-name",
-                "CartPole-v1",
-                "--algo",
-                "ppo",
-                "--envs-per-process",
-                "2",
-                "--recurrent-policy",
-                "--num-mini-batch",
-                "7",
-                "--num-processes",
-                "3",
-            ],
-            2,
+            "--env-name CartPole-v1 --algo ppo --envs-per-process 2 --recurrent-policy "
+            "--num-mini-batch 7 --num-processes 3",
             "more than the 6 sequences",
         ),
         (
-            [
-                *(
-                    "--env-name",
-                    "CartPole-v1",
-                    "--algo",
-                    "ppo",
-                    "--recurrent-policy",
-                    "--num-processes",
-                    "3",
-                ),
-                *("--whole-episodes", "--envs-per-process", "1", "--num-mini-batch", "3"),
-            ],
-            2,
+            "--env-name CartPole-v1 --algo ppo --recurrent-policy --num-processes 3 "
+            "--whole-episodes --envs-per-process 1 --num-mini-batch 3",
             "more than the 1 sequences",
         ),
+        ("--env-name CartPole-v1 --no-use-gae --gae-lambda 0.9", "contradict each other"),
         (
-            ["--env-name", "CartPole-v1", "--no-use-gae", "--gae-lambda", "0.9"],
-            2,
-            "contradict each other",
-        ),
-        (
-            ["--env-name", "tests.envs.fakes:Unbounded-v0", "--squash-actions"],
-            2,
+            "--env-name tests.envs.fakes:Unbounded-v0 --squash-actions",
             "leave --squash-actions out",
         ),
-        (["--resume", "nowhere"], 2, "nowhere"),
+        ("--resume nowhere", "nowhere"),
     ],
 )
-def test_mistakes_end_before_any_worker_starts(arguments, code, sentence):
-    result = run_main(*arguments)
-    assert result.returncode == code
+def test_mistakes_end_before_any_worker_starts(words, sentence):
+    result = run_main(*words.split())
+    assert result.returncode == 2
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

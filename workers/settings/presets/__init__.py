@@ -1,0 +1,1 @@
+"""What works for each algorithm: a table for each, observation or body -> values of flags."""
