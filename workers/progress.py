@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from shared_optim.memory import SharedTensor
-from workers.records import statistics
+from workers.records.statistics import COUNTERS as COUNTERS_OF_STATISTICS
+from workers.records.statistics import SUMS as SUMS
 
 # Checkpoints hold the counters in this order, so that new ones must be appended.
 # Those that a new row of the table of statistics needs are.
@@ -30,7 +31,7 @@ COUNTERS = tuple(
             "policy_lag_max",
             "policy_lag_window",
             "failed_inversions",
-            *statistics.COUNTERS,
+            *COUNTERS_OF_STATISTICS,
         )
     )
 )
@@ -38,7 +39,6 @@ COUNTERS = tuple(
 CARRIED_COUNTERS = tuple(
     name for name in COUNTERS if name != "heartbeat" and not name.startswith("policy_lag")
 )
-SUMS = statistics.SUMS
 CONTROL = ("stop", "window", "tester_heartbeat", "reports_wanted")
 EPISODES_KEPT = 1024  # more than can end between two looks at the table
 

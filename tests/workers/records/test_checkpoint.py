@@ -259,7 +259,7 @@ def test_between_the_two_renames_the_old_file_verifies(
             raise OSError("killed here")
         replace(source, target)
 
-    for steps in (2, 3):  # twice: what was never renamed must not count as the file being replaced
+    for steps in (2, 3):  # twice: a file that was never renamed is not the one being replaced
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", die_before_the_second)
             with pytest.raises(CheckpointError, match="killed here"):
@@ -275,8 +275,9 @@ def test_full_disk_leaves_earlier_checkpoints(tmp_path: Path) -> None:
         from pathlib import Path
         from workers.records import checkpoint
         folder = Path(sys.argv[1])
-        checkpoint.save(checkpoint.checkpoint_path(folder, 1), {"steps": 1, "flat": torch.zeros(10)})
-        checkpoint.save(folder / "best.pt", {"steps": 1, "flat": torch.zeros(10)})
+        state = {"steps": 1, "flat": torch.zeros(10)}
+        checkpoint.save(checkpoint.checkpoint_path(folder, 1), state)
+        checkpoint.save(folder / "best.pt", state)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         for path in (checkpoint.checkpoint_path(folder, 2), folder / "best.pt"):
             try:
@@ -323,14 +324,16 @@ def test_kill_at_any_moment_leaves_a_verified_checkpoint(tmp_path: Path) -> None
             if done:
                 path, state, warnings = checkpoint.latest(folder)
                 # A kill may come after a save and before its report.
-                assert done <= state["steps"] <= max(done, start) + 1 and not warnings, (done, start, state["steps"])
+                seen = (done, start, state["steps"])
+                assert done <= state["steps"] <= max(done, start) + 1 and not warnings, seen
                 best = checkpoint.load(folder / "best.pt")
                 assert done <= best["steps"] <= state["steps"], (done, best["steps"])
                 assert (best["flat"] == best["steps"]).all()
                 start = state["steps"]
         assert done > 10, done
         checkpoint.rotate(folder)
-        assert len(list(folder.glob("checkpoint_*.pt"))) == 3 and not list(folder.glob(".checkpoint*"))
+        assert len(list(folder.glob("checkpoint_*.pt"))) == 3
+        assert not list(folder.glob(".checkpoint*"))
     """
     done = run_python(code, str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")

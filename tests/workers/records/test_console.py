@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from workers.records import console
 from workers.records.console import Console
 
-ROOT = Path(console.__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Clock:
@@ -34,8 +33,6 @@ def show(screen: Console, **fields: Any) -> None:
         "steps": 61_440,
         "steps_target": 20_000_000,
         "steps_per_second": 1024.0,
-    }
-    known |= {
         "train_return_mean": -20.6,
         "eval_return_mean": -21.0,
         "policy_lag": 7.4,
@@ -61,16 +58,18 @@ def test_pipe_has_plain_lines_and_few_of_them() -> None:
         "            second",
         "[warn] worker 5 died",
     ]
-    expected = "00:01:05  61,440 / 20M steps  1,024 steps/s  train -20.6  eval -21.0  lag 7.4  16/16 workers  5h 24m left"
+    expected = (
+        "00:01:05  61,440 / 20M steps  1,024 steps/s  train -20.6  eval -21.0  lag 7.4  "
+        "16/16 workers  5h 24m left"
+    )
     assert lines[4:] == [expected] * 3
     assert "\x1b" not in stream.getvalue()
     assert "\r" not in stream.getvalue()
 
 
-def test_terminal_has_one_live_line_below_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Console, "_width", lambda _: 200)
+def test_terminal_has_one_live_line_below_the_others() -> None:
     stream, clock = io.StringIO(), Clock()
-    screen = Console(stream=stream, is_terminal=True, clock=clock)
+    screen = Console(stream=stream, is_terminal=True, width=200, clock=clock)
     show(screen)
     show(screen, steps=70_000)  # too soon
     assert stream.getvalue().count("\r\x1b[K") == 1
@@ -90,9 +89,8 @@ def test_terminal_has_one_live_line_below_the_others(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("width", [10, 20, 40, 80, 120])
 def test_live_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(Console, "_width", lambda _: width)
     stream = io.StringIO()
-    show(Console(stream=stream, is_terminal=True))
+    show(Console(stream=stream, is_terminal=True, width=width))
     text = stream.getvalue().removeprefix("\r\x1b[K")
     assert "\x1b" not in text
     assert 0 < len(text) < width
@@ -126,15 +124,25 @@ def test_real_terminal_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.close()
     assert drawn.startswith("\r\x1b[K")
     assert "\x1b[1m" in drawn
+
+
+def test_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")
     monkeypatch.setenv("TERM", "dumb")
-    assert not console._is_terminal(sys.__stdout__ or io.StringIO())
+    parent, child = pty.openpty()
+    with open(child, "w", encoding="utf-8") as stream:
+        show(Console(stream=stream))
+        drawn = os.read(parent, 10_000).decode()
+    os.close(parent)
+    assert "steps/s" in drawn
+    assert drawn.endswith("\n")
+    assert "\x1b" not in drawn
 
 
-def test_stream_that_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Console, "_width", lambda _: 200)
+def test_stream_that_cannot_encode() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    screen = Console(stream=stream, is_terminal=True)
+    screen = Console(stream=stream, is_terminal=True, width=200)
     show(screen, steps=10_000_000)
     screen.line("\u03b2 = 0.01")
     assert b"####" in raw.getvalue()

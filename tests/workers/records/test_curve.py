@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from workers.records.curve import draw_curve
-from workers.records.records import STEPS, Records
+from workers.records.evaluation import Evaluation
 from workers.records.run_folder import RunFolder
+from workers.records.statistics import STEPS
+from workers.records.writer import Records
 
 pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")
@@ -27,7 +29,9 @@ def test_draws_any_number_of_points(tmp_path: Path, points: int) -> None:
             "rollout/ep_rew_mean": index if index else math.nan,
         }
         record.metrics(row)
-        record.evaluation(steps=steps, returns=[index, index + 2.0], lengths=[1, 2])
+        record.evaluation(
+            Evaluation(steps=steps, returns=(index, index + 2.0), lengths=(1, 2)),
+        )
     record.close()
     draw_curve(folder, title="Toy-v0, a3c, seed 1")
     with Image.open(folder.curve) as picture:

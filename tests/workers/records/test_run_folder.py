@@ -1,23 +1,12 @@
-"""A run folder belongs to one run, and its files change whole or not at all."""
+"""A run folder belongs to one run."""
 
-import json
-import math
 import os
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from workers.records import run_folder
-from workers.records.run_folder import (
-    Appender,
-    Guard,
-    RunFolder,
-    RunFolderError,
-    replacing,
-    write_json,
-)
+from workers.records.run_folder import RunFolder, RunFolderError
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +42,9 @@ def test_given_folder() -> None:
     assert folder.path == Path("deep/er/mine")
     assert not Path("runs").exists()
     assert RunFolder.open("deep/er/mine").path == folder.path
-    assert (folder.monitor.name, folder.tensorboard.name, folder.best.name) == (
-        "0.monitor.csv",
-        "tb",
-        "best.pt",
-    )
+    assert folder.monitor.name == "0.monitor.csv"
+    assert folder.tensorboard.name == "tb"
+    assert folder.best.name == "best.pt"
 
 
 def test_empty_folder_is_taken_and_used_one_refused() -> None:
@@ -102,52 +89,3 @@ def test_auto_without_symlinks(monkeypatch: pytest.MonkeyPatch) -> None:
     newest = create()
     assert not Path("runs/latest").exists()
     assert RunFolder.open("auto").path == newest.path
-
-
-def test_write_json_is_strict_and_atomic() -> None:
-    path = Path("a.json")
-    write_json(
-        path,
-        {
-            "nan": math.nan,
-            "inf": [math.inf, 1.5],
-            "mean": np.float64(2),
-            "n": np.int64(3),
-            "p": Path("x"),
-        },
-    )
-    before = path.read_text()
-    assert json.loads(before) == {"nan": None, "inf": [None, 1.5], "mean": 2.0, "n": 3, "p": "x"}
-    with pytest.raises(TypeError), replacing(path) as file:
-        file.write(b"half" + None)  # type: ignore[operator]
-    assert path.read_text() == before
-    assert os.listdir() == ["a.json"]
-
-
-def test_appender_cuts_torn_lines_and_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    path, warnings = Path("a.csv"), list[str]()
-    path.write_bytes(b"x\n1\n2")
-    appender = Appender(path, Guard(warnings.append), header="x\n", append=True)
-    appender.add(b"3\n")
-    assert path.read_bytes() == b"x\n1\n3\n"
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "_append", full)
-        appender.add(b"4\n")
-        appender.flush()
-    assert len(warnings) == 1
-    assert "no space left" in warnings[0]
-    appender.add(b"5\n")  # not tried at once: the last failure is too recent
-    assert path.read_bytes() == b"x\n1\n3\n"
-    appender.flush()
-    assert path.read_bytes() == b"x\n1\n3\n4\n5\n"
-
-
-def test_appender_gives_an_empty_file_its_header() -> None:
-    path = Path("a.csv")
-    path.write_bytes(b"torn hea")
-    Appender(path, Guard(pytest.fail), header="x\n", append=True).add(b"1\n")
-    assert path.read_bytes() == b"x\n1\n"

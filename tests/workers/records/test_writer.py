@@ -1,4 +1,7 @@
-"""The records of a run have the formats that other tools read, survive full disks and go on after a resume."""
+"""The records of a run have the formats that other tools read.
+
+They survive full disks, and a resumed run continues them.
+"""
 
 import csv
 import json
@@ -12,13 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.records import records
+from workers.records import writer
+from workers.records.appender import Guard
 from workers.records.board import Board
-from workers.records.records import METRICS, STATUS, STEPS, Records, read_evaluations, read_metrics
-from workers.records.run_folder import Guard, RunFolder
+from workers.records.evaluation import Evaluation, read_evaluations
+from workers.records.metrics import read_metrics
+from workers.records.run_folder import RunFolder
+from workers.records.statistics import METRICS, STATUS, STEPS
 from workers.records.thinned import Thinned
+from workers.records.writer import Records
 
-ROOT = Path(records.__file__).parents[2]
+ROOT = Path(writer.__file__).parents[2]
 
 
 @pytest.fixture
@@ -36,14 +43,17 @@ def start(
     return Records(folder, env_id="Toy-v0", tensorboard=tensorboard, append=append, warn=warn)
 
 
+def evaluation_of(steps: int) -> Evaluation:
+    return Evaluation(steps=steps, returns=(1.0,), lengths=(1,))
+
+
 def read_monitor(folder: RunFolder) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Read as Stable-Baselines3 does: one JSON comment, then a CSV table."""
     with open(folder.monitor) as file:
         first = file.readline()
         assert first[0] == "#"
-        return json.loads(first[1:]), [
-            {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)
-        ]
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return json.loads(first[1:]), rows
 
 
 def test_monitor_has_the_format_of_stable_baselines(folder: RunFolder) -> None:
@@ -80,24 +90,26 @@ def test_metrics_csv_and_jsonl(folder: RunFolder) -> None:
 
 def test_evaluations_npz(folder: RunFolder) -> None:
     record = start(folder)
-    record.evaluation(steps=100, returns=[1.0, 2.0], lengths=[10, 20])
-    record.evaluation(steps=200, returns=[3.0, 4.0], lengths=[30, 40])
+    second = Evaluation(steps=200, returns=(3.0, 4.0), lengths=(30, 40))
+    record.evaluation(Evaluation(steps=100, returns=(1.0, 2.0), lengths=(10, 20)))
+    record.evaluation(second)
     with np.load(folder.evaluations) as file:
         assert file["timesteps"].tolist() == [100, 200]
         assert file["results"].shape == (2, 2)
         assert file["ep_lengths"].dtype == np.int64
     record = start(folder, append=True)
-    record.evaluation(steps=300, returns=[5.0, 6.0, 7.0], lengths=[1, 2, 3])
+    record.evaluation(Evaluation(steps=300, returns=(5.0, 6.0, 7.0), lengths=(1, 2, 3)))
     with np.load(folder.evaluations) as file:
         assert np.isnan(file["results"][0, 2])
         assert file["ep_lengths"].shape == (3, 3)
-    assert read_evaluations(folder.evaluations)[1] == (200, [3.0, 4.0], [30, 40])
+    assert read_evaluations(folder.evaluations)[1] == second
 
 
-def test_damaged_evaluations_are_told(folder: RunFolder) -> None:
+def test_damaged_evaluations_are_a_warning(folder: RunFolder) -> None:
     folder.evaluations.write_bytes(b"PK\x03\x04 not really")
     warnings: list[str] = []
-    start(folder, append=True, warn=warnings.append).evaluation(steps=1, returns=[1.0], lengths=[1])
+    record = start(folder, append=True, warn=warnings.append)
+    record.evaluation(evaluation_of(1))
     assert len(warnings) == 1
     assert len(read_evaluations(folder.evaluations)) == 1
 
@@ -106,7 +118,7 @@ def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> Non
     record = start(folder)
     for steps in (100, 200, 300):
         record.metrics({STEPS: steps, "time/fps": 1.5})
-        record.evaluation(steps=steps, returns=[1.0], lengths=[1])
+        record.evaluation(evaluation_of(steps))
         record.episode(return_=0.0, length=1, seconds=steps / 10)
     record.close()
     with open(folder.metrics_csv, "a") as csv_file, open(folder.metrics_jsonl, "a") as jsonl_file:
@@ -117,12 +129,10 @@ def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> Non
     record.metrics({STEPS: 210})
     record.close()
     assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == [100, 200, 210]
-    assert [json.loads(line)[STEPS] for line in folder.metrics_jsonl.read_text().splitlines()] == [
-        100,
-        200,
-        210,
-    ]
-    assert [steps for steps, _, _ in read_evaluations(folder.evaluations)] == [100, 200]
+    lines = folder.metrics_jsonl.read_text().splitlines()
+    assert [json.loads(line)[STEPS] for line in lines] == [100, 200, 210]
+    evaluations = read_evaluations(folder.evaluations)
+    assert [evaluation.steps for evaluation in evaluations] == [100, 200]
     assert [row["t"] for row in read_monitor(folder)[1]] == [10.0, 20.0]
 
 
@@ -140,12 +150,8 @@ def test_status_has_all_fields_from_the_start(folder: RunFolder) -> None:
     record.status(state="running", steps=10, train_return_mean=math.nan)
     record.status(exit_code=0)
     status = json.loads(folder.status.read_text())
-    assert (status["state"], status["steps"], status["exit_code"], status["train_return_mean"]) == (
-        "running",
-        10,
-        0,
-        None,
-    )
+    assert (status["state"], status["steps"], status["exit_code"]) == ("running", 10, 0)
+    assert status["train_return_mean"] is None
     assert list(status) == list(STATUS)
 
 
@@ -172,13 +178,10 @@ def test_tensorboard_gets_scalars_and_videos(folder: RunFolder) -> None:
     events = accumulator.EventAccumulator(str(folder.tensorboard))
     events.Reload()
     assert "train/grad_norm" not in events.Tags()["scalars"]
-    assert sorted((event.step, event.value) for event in events.Scalars("time/fps"))[0] == (
-        100,
-        5.0,
-    )
-    board = Board(
-        folder.path / "other", Guard(fail)
-    )  # in a process of its own it may share the folder
+    points = sorted((event.step, event.value) for event in events.Scalars("time/fps"))
+    assert points[0] == (100, 5.0)
+    # A board in another process may share the folder.
+    board = Board(folder.path / "other", Guard(fail))
     board.video("video/eval", frames, 100, 30)
     board.flush()
     events = accumulator.EventAccumulator(str(folder.path / "other"))
@@ -209,7 +212,7 @@ def test_a_long_metrics_file_is_read_thinned(folder: RunFolder) -> None:
     assert len(read_metrics(folder.metrics_csv)) == 1000
 
 
-def test_tensorboard_missing_is_told_once(
+def test_missing_tensorboard_is_one_warning(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
@@ -231,8 +234,10 @@ def test_no_tensorboard_without_being_asked(folder: RunFolder) -> None:
 def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
     code = """
         import resource, sys
-        from workers.records.records import STEPS, Records
+        from workers.records.evaluation import Evaluation
         from workers.records.run_folder import RunFolder
+        from workers.records.statistics import STEPS
+        from workers.records.writer import Records
         folder = RunFolder.create(run_dir=sys.argv[1], env_name="Toy-v0", algo="a3c", seed=1)
         warnings = []
         def warn(text):
@@ -243,16 +248,17 @@ def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
         for steps in range(100):
             record.metrics({STEPS: steps, "time/fps": 1.0})
-            record.evaluation(steps=steps, returns=[1.0], lengths=[1])
+            record.evaluation(Evaluation(steps=steps, returns=(1.0,), lengths=(1,)))
             record.episode(return_=1.0, length=10, seconds=steps)
             record.log("x" * 50)
             record.status(steps=steps)
         record.close()
         names = [text.split(" could")[0].rpartition("/")[2] for text in warnings]
         assert len(set(names)) == len(names), names
-        assert {"metrics.csv", "metrics.jsonl", "log.txt", "evaluations.npz", "0.monitor.csv"} <= set(names), names
+        expected = {"metrics.csv", "metrics.jsonl", "log.txt", "evaluations.npz", "0.monitor.csv"}
+        assert expected <= set(names), names
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        record.evaluation(steps=100, returns=[1.0], lengths=[1])
+        record.evaluation(Evaluation(steps=100, returns=(1.0,), lengths=(1,)))
         record.close()
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run")]
