@@ -49,7 +49,7 @@ class Recipe:
     authors: Callable[[Mapping[str, Any]], Values] | None = None
     # Arguments of the class beyond the fields that it shares by name with Config.
     arguments: Callable[[Config], dict[str, Any]] = _nothing_more
-    # Raises UsageError for typed flags that do not go together.
+    # Raises UsageError for flags that do not go together; from all values and the typed ones.
     check: Callable[[Config, Mapping[str, Any]], None] = _everything_goes
     # Whether the loss of its minibatches can be traced; a3c/fast/tracing.py has the conditions.
     traced: bool = False
@@ -127,7 +127,7 @@ def recipe(name: str) -> Recipe:
     if not isinstance(row, Recipe):
         raise UsageError(
             f"--algo {name}: {module} has no Recipe of the name {attribute}; "
-            f"see workers/settings/algorithms.py"
+            "see workers/settings/algorithms.py"
         )
     return row
 

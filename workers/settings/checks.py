@@ -8,7 +8,7 @@ from workers.settings.errors import UsageError
 
 
 def check_optimizer(config: Config, *, of_recipe: str) -> None:
-    """K-FAC needs an algorithm that samples the curvature, and such an algorithm needs K-FAC."""
+    """Refuse K-FAC without an algorithm that samples the curvature, and the other way round."""
     if (of_recipe == "kfac") != (config.optimizer == "kfac"):
         raise UsageError(
             f"--algo {config.algo} does not go with --optimizer {config.optimizer}: "
@@ -17,7 +17,7 @@ def check_optimizer(config: Config, *, of_recipe: str) -> None:
 
 
 def check_exchange(config: Config, *, exchanges: tuple[str, ...]) -> None:
-    """An algorithm goes with some exchanges only."""
+    """Refuse an exchange that the algorithm does not go with."""
     if config.exchange not in exchanges:
         raise UsageError(
             f"--algo {config.algo} goes with --exchange {' or '.join(exchanges)} only; "
@@ -26,7 +26,7 @@ def check_exchange(config: Config, *, exchanges: tuple[str, ...]) -> None:
 
 
 def check_whole_episodes(config: Config) -> None:
-    """With several environments a worker's segment cannot end where all their episodes end."""
+    """Refuse whole episodes of several environments, because these do not end together."""
     if config.whole_episodes and config.envs_per_process > 1:
         raise UsageError(
             "--whole-episodes needs --envs-per-process 1: "
@@ -35,7 +35,7 @@ def check_whole_episodes(config: Config) -> None:
 
 
 def check_ppo(config: Config, typed: Mapping[str, Any]) -> None:
-    """There can't be more minibatches than pieces: steps, or sequences of a recurrent network."""
+    """Refuse more minibatches than pieces: steps, or sequences of a recurrent network."""
     recurrent = config.recurrent != "none"
     shortest = min(config.distributed_step_size or (config.num_steps,))
     pieces = config.envs_per_process * (1 if recurrent else shortest)
@@ -54,7 +54,7 @@ def check_ppo(config: Config, typed: Mapping[str, Any]) -> None:
 
 
 def check_acktr(config: Config, typed: Mapping[str, Any]) -> None:
-    """All workers sample the same number of steps, of networks whose layers are all known."""
+    """Refuse what the samples of the curvature do not allow, and flags without effect."""
     if config.whole_episodes and config.recurrent != "none":
         raise UsageError(
             f"--whole-episodes is not for --algo {config.algo} with a recurrent network; "

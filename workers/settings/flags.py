@@ -10,7 +10,7 @@ from envs.ids import ResolvedId, resolve
 from workers.settings.algorithms import recipe
 from workers.settings.checks import check_exchange, check_optimizer, check_whole_episodes
 from workers.settings.config import Config
-from workers.settings.errors import UsageError as UsageError
+from workers.settings.errors import UsageError
 from workers.settings.parser import ACCEPTED, FIELDS, build_parser
 from workers.settings.presets.choice import preset
 

@@ -26,7 +26,7 @@ VECTOR: Values = {
 }
 # Small networks and fast engines favour many environments in a batch. Fast movement needs precise
 # actions, so the standard deviation starts low and no entropy bonus holds it up. The bounds loss
-# leads means that have left the bounds back. results/ has the comparisons.
+# pulls back means that have left the bounds. results/ has the comparisons.
 BODY: Values = {
     **VECTOR,
     "lr": 7.5e-4,
@@ -88,10 +88,10 @@ ROWS_AT_A_BARRIER: dict[str, Values] = {
         "gae_lambda": 0.97,
     },
 }
-# Of games and bodies, of all workers at a barrier together; as in pytorch-a2c-ppo-acktr.
+# Games or bodies of all workers at a barrier together, as in pytorch-a2c-ppo-acktr.
 ENVIRONMENTS = 16
-# From so many environments on a segment of 10 steps is a large enough batch, and more updates are
-# worth more.
+# With this many environments or more, segments of 10 steps make a large enough batch, and more
+# updates help more than a larger one.
 MANY_ENVIRONMENTS = 8
 # A rally of Pong is decided within some 50 steps. A longer horizon adds only noise; results/ has
 # the comparison.

@@ -30,7 +30,7 @@ BODY: Values = {
 # With less noise than this a biped learns to stand still, see A3C's.
 BIPED: Values = {**BODY, "initial_log_std": -0.5}
 
-# "num_mini_batch" is the largest number, see `num_mini_batch`.
+# "num_mini_batch" falls where a segment has fewer pieces, see the function of this name.
 ROWS: dict[str, Values] = {
     "frame42": {**GAME, "recurrent": "lstm", "hidden_size": 256},
     # A step moves so small a network little: with 2.5e-4, 0.002 nats a minibatch on Breakout. Pong
@@ -42,7 +42,7 @@ ROWS: dict[str, Values] = {
     "physics": BODY,
     "Hopper": BIPED,
     "Walker2d": BIPED,
-    # See A3C's.
+    # Its discount, lambda and noise: see A3C's.
     "Swimmer": {**BODY, "gamma": 0.9999, "gae_lambda": 1.0, "initial_log_std": 0.0},
     "Reacher": {**BODY, "gamma": 0.95},
     # The entropy bonus: see A3C's. The advantages: see ACKTR's.
