@@ -6,19 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = (
-    "--env-name",
-    "envs.toys:Bandit-v0",
-    "--num-processes",
-    "2",
-    "--eval-interval",
-    "0",
-    "--video-interval",
-    "0",
+
+
+def flags(text: str) -> tuple[str, ...]:
+    """Return the words of a command line."""
+    return tuple(text.split())
+
+
+SMALL = flags(
+    "--env-name envs.toys:Bandit-v0 --num-processes 2 --eval-interval 0 --video-interval 0"
 )
 
 
@@ -49,7 +50,7 @@ class RunningMain:
             )
 
     def finish(self, timeout: float = 180.0) -> int:
-        """Waits for the end; returns the exit code."""
+        """Wait for the end; return the exit code."""
         try:
             return self.process.wait(timeout)
         finally:
@@ -58,45 +59,41 @@ class RunningMain:
 
     @property
     def text(self) -> str:
-        """What it has printed."""
+        """The printed lines."""
         return self.output.read_text()
 
     @property
     def status(self) -> dict[str, Any]:
-        """Its status.json."""
+        """The fields of status.json."""
         return json.loads((self.folder / "status.json").read_text())
 
     @property
     def workers(self) -> list[int]:
-        """Process ids of its training workers."""
-        return [
-            pid for pid, title in _descendants(self.process.pid) if title.startswith("a3c worker")
-        ]
+        """Process ids of the training workers."""
+        return self._with_title("a3c worker")
 
     @property
     def tester(self) -> int:
-        """Process id of its test worker."""
-        return next(
-            pid
-            for pid, title in _descendants(self.process.pid)
-            if title.startswith("a3c test worker")
-        )
+        """Process id of the test worker."""
+        (pid,) = self._with_title("a3c test worker")
+        return pid
 
     @property
     def family(self) -> list[int]:
-        """Process ids of all that it has started."""
+        """Process ids of all processes that it has started."""
         return [pid for pid, _ in _descendants(self.process.pid)]
 
     def wait_for(self, steps: int, timeout: float = 90.0) -> None:
-        """Waits until it has trained so many steps."""
-        wait_until(
-            lambda: (self.folder / "status.json").exists() and self.status["steps"] >= steps,
-            timeout,
-            self,
-        )
+        """Wait until it has trained for `steps` steps."""
+        path = self.folder / "status.json"
+        wait_until(lambda: path.exists() and self.status["steps"] >= steps, timeout, self)
+
+    def _with_title(self, start: str) -> list[int]:
+        return [pid for pid, title in _descendants(self.process.pid) if title.startswith(start)]
 
 
-def wait_until(condition: Any, timeout: float, run: RunningMain) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float, run: RunningMain) -> None:
+    """Wait until `condition()`; fail after `timeout` seconds, with what `run` has printed."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout} s:\n{run.text}"
@@ -104,7 +101,7 @@ def wait_until(condition: Any, timeout: float, run: RunningMain) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether the process has ended, reaped or not."""
+    """Return whether the process has ended, reaped or not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -117,12 +114,10 @@ def _descendants(pid: int) -> list[tuple[int, str]]:
         if entry.name.isdigit():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents[int(entry.name)] = (
-                    parent,
-                    (entry / "cmdline").read_bytes().decode().replace("\0", " "),
-                )
+                title = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
             except OSError:
                 continue
+            parents[int(entry.name)] = parent, title
     found, frontier = [], {pid}
     while frontier:
         frontier = {child for child, (parent, _) in parents.items() if parent in frontier}

@@ -1,4 +1,7 @@
-"""Whole runs at the barrier: the same bits every time, however often they are stopped; and what happens when a worker dies."""
+"""Whole runs at the barrier.
+
+They give the same bits every time, however often they are stopped. A worker that dies is replaced.
+"""
 
 import os
 import signal
@@ -8,148 +11,64 @@ import time
 import pytest
 import torch
 
-from tests.workers.runs import RunningMain, is_gone, wait_until
+from tests.workers.runs import RunningMain, flags, is_gone, wait_until
 from workers.records import checkpoint
 
-BANDIT = (
-    "--env-name",
-    "envs.toys:Bandit-v0",
-    "--eval-interval",
-    "0",
-    "--video-interval",
-    "0",
-    "--eval-episodes",
-    "1",
-)
-HOPPER = ("--env-name", "Hopper-v4", *BANDIT[2:])
+QUIET = "--eval-interval 0 --video-interval 0 --eval-episodes 1"
+
+
+def case(env_name: str, text: str) -> tuple[str, ...]:
+    return flags(f"--env-name {env_name} {QUIET} {text}")
+
+
+BANDIT, HOPPER, RECALL = "envs.toys:Bandit-v0", "Hopper-v4", "envs.toys:Recall-v0"
 SETTINGS = {
-    "a2c": (*BANDIT, "--algo", "a2c", "--num-processes", "3", "--num-env-steps", "40000"),
-    "ppo": (
-        *HOPPER,
-        "--algo",
-        "ppo",
-        "--num-processes",
-        "2",
-        "--num-env-steps",
-        "30720",
-        "--ppo-epoch",
-        "2",
+    "a2c": case(BANDIT, "--algo a2c --num-processes 3 --num-env-steps 40000"),
+    "ppo": case(HOPPER, "--algo ppo --num-processes 2 --num-env-steps 30720 --ppo-epoch 2"),
+    "acktr": case(HOPPER, "--algo acktr --num-processes 2 --num-env-steps 30720"),
+    "acktr as its authors": case(
+        HOPPER,
+        "--algo acktr --preset authors --num-processes 2 --num-steps 250 --value-updates 3"
+        " --num-env-steps 30000",
     ),
-    "acktr": (*HOPPER, "--algo", "acktr", "--num-processes", "2", "--num-env-steps", "30720"),
-    "acktr as its authors": (
-        *(*HOPPER, "--algo", "acktr", "--preset", "authors", "--num-processes", "2"),
-        *("--num-steps", "250", "--value-updates", "3", "--num-env-steps", "30000"),
+    "acktr with an LSTM": case(
+        RECALL,
+        "--algo acktr --num-processes 2 --num-env-steps 30000 --envs-per-process 4"
+        " --recurrent lstm --fisher-steps 60 --kfac-factor-interval 2",
     ),
-    "acktr with an LSTM": (
-        *(
-            "--env-name",
-            "envs.toys:Recall-v0",
-            *BANDIT[2:],
-            "--algo",
-            "acktr",
-            "--num-processes",
-            "2",
-        ),
-        *("--num-env-steps", "30000", "--envs-per-process", "4", "--recurrent", "lstm"),
-        *("--fisher-steps", "60", "--kfac-factor-interval", "2"),
+    "a2c on frames, with an LSTM": case(
+        "Pong-v0",
+        "--algo a2c --num-processes 2 --envs-per-process 2 --num-env-steps 4000 --hidden-size 32",
     ),
-    "a2c on frames, with an LSTM": (
-        *(
-            "--env-name",
-            "Pong-v0",
-            *BANDIT[2:],
-            "--algo",
-            "a2c",
-            "--num-processes",
-            "2",
-            "--envs-per-process",
-            "2",
-        ),
-        *("--num-env-steps", "4000", "--hidden-size", "32"),
+    "ppo on stacks": case(
+        "BreakoutNoFrameskip-v4",
+        "--algo ppo --num-processes 2 --obs-mode stack42 --envs-per-process 2 --num-steps 32"
+        " --num-env-steps 4000 --hidden-size 64",
     ),
-    "ppo on stacks": (
-        *(
-            "--env-name",
-            "BreakoutNoFrameskip-v4",
-            *BANDIT[2:],
-            "--algo",
-            "ppo",
-            "--num-processes",
-            "2",
-            "--obs-mode",
-            "stack42",
-        ),
-        *(
-            "--envs-per-process",
-            "2",
-            "--num-steps",
-            "32",
-            "--num-env-steps",
-            "4000",
-            "--hidden-size",
-            "64",
-        ),
+    "acktr with convolutions": case(
+        "PongNoFrameskip-v4",
+        "--algo acktr --num-processes 2 --envs-per-process 2 --num-env-steps 4000 --hidden-size 64",
     ),
-    "acktr with convolutions": (
-        *(
-            "--env-name",
-            "PongNoFrameskip-v4",
-            *BANDIT[2:],
-            "--algo",
-            "acktr",
-            "--num-processes",
-            "2",
-            "--envs-per-process",
-            "2",
-        ),
-        *("--num-env-steps", "4000", "--hidden-size", "64"),
+    "ppo with fewer sequences of a worker than minibatches": case(
+        RECALL,
+        "--algo ppo --num-processes 3 --num-env-steps 6000 --envs-per-process 1"
+        " --num-mini-batch 2 --recurrent-policy --target-kl 0.02",
     ),
-    "ppo with fewer sequences of a worker than minibatches": (
-        *(
-            "--env-name",
-            "envs.toys:Recall-v0",
-            *BANDIT[2:],
-            "--algo",
-            "ppo",
-            "--num-processes",
-            "3",
-            "--num-env-steps",
-            "6000",
-        ),
-        *(
-            "--envs-per-process",
-            "1",
-            "--num-mini-batch",
-            "2",
-            "--recurrent-policy",
-            "--target-kl",
-            "0.02",
-        ),
-    ),
-    "ppo with a GRU": (
-        *(
-            "--env-name",
-            "envs.toys:Recall-v0",
-            *BANDIT[2:],
-            "--algo",
-            "ppo",
-            "--num-processes",
-            "2",
-            "--num-env-steps",
-            "6000",
-        ),
-        *("--envs-per-process", "4", "--recurrent-policy", "--target-kl", "0.02"),
+    "ppo with a GRU": case(
+        RECALL,
+        "--algo ppo --num-processes 2 --num-env-steps 6000 --envs-per-process 4"
+        " --recurrent-policy --target-kl 0.02",
     ),
 }
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts runs in folders of the test, and leaves none behind."""
+    """Start runs in folders of the test; kill those that are still running at its end."""
     runs = []
 
     def one(
-        name: str, *arguments: str, base: tuple[str, ...] = BANDIT, resume: bool = False
+        name: str, *arguments: str, base: tuple[str, ...] = (), resume: bool = False
     ) -> RunningMain:
         runs.append(RunningMain(tmp_path / name, *arguments, base=base, resume=resume))
         return runs[-1]
@@ -191,7 +110,7 @@ def test_runs_of_one_seed_end_with_the_same_bits_also_when_one_is_stopped_and_re
 def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(
     tmp_path, start
 ):
-    settings = (*HOPPER, "--algo", "a2c", "--num-processes", "2", "--num-env-steps", "60000")
+    settings = case(HOPPER, "--algo a2c --num-processes 2 --num-env-steps 60000")
     killed = start("killed", "--checkpoint-interval", "1", base=settings)
     folder = tmp_path / "killed" / "checkpoints"
     wait_until(lambda: folder.exists() and any(folder.glob("*.pt")), 30, killed)
@@ -205,16 +124,8 @@ def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_
 
 @pytest.mark.parametrize("algo", ["a3c", "ppo"])
 def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
-    base = (
-        *HOPPER,
-        "--algo",
-        algo,
-        "--num-processes",
-        "1",
-        "--num-env-steps",
-        "3000",
-        "--envs-per-process",
-        "1",
+    base = case(
+        HOPPER, f"--algo {algo} --num-processes 1 --num-env-steps 3000 --envs-per-process 1"
     )
     barrier, hogwild = (
         RunningMain(tmp_path / name, "--exchange", name, base=base)
@@ -234,13 +145,12 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(
     tmp_path, algo, number
 ):
-    flags = ("--num-env-steps", "1e9", "--worker-timeout", "2", "--checkpoint-interval", "1")
-    run = RunningMain(tmp_path / "run", "--algo", *algo.split(), *flags)
+    long = "--num-env-steps 1e9 --worker-timeout 2 --checkpoint-interval 1"
+    run = RunningMain(tmp_path / "run", "--algo", *flags(algo), *flags(long))
     try:
         for _ in range(3):
-            run.wait_for(
-                run.status["steps"] + 1000 if (run.folder / "status.json").exists() else 1000
-            )
+            started = (run.folder / "status.json").exists()
+            run.wait_for(run.status["steps"] + 1000 if started else 1000)
             victim = run.workers[0]
             time.sleep(0.1)
             os.kill(victim, number)
@@ -270,17 +180,7 @@ def test_a_worker_that_is_dead_when_the_run_ends_is_replaced_for_the_last_segmen
 
 
 def test_a_reward_that_is_not_a_number_costs_its_segment_and_no_more(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:NaN-v0",
-        "--env-kwargs",
-        "p=0.001",
-        *BANDIT[2:],
-        "--algo",
-        "ppo",
-        "--num-processes",
-        "2",
-    )
+    base = case("envs.toys:NaN-v0", "--env-kwargs p=0.001 --algo ppo --num-processes 2")
     run = RunningMain(tmp_path / "run", "--num-env-steps", "8000", base=base)
     assert run.finish() == 0, run.text
     assert run.status["restarts"] == 0

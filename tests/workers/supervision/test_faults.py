@@ -8,11 +8,16 @@ import time
 
 import pytest
 
-from tests.workers.runs import ROOT, RunningMain, is_gone, wait_until
+from tests.workers.runs import ROOT, RunningMain, flags, is_gone, wait_until
 from workers.records import checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 LONG = ("--num-env-steps", "1e9")
+
+
+def toy(name: str, env_kwargs: str) -> tuple[str, ...]:
+    environment = f"--env-name envs.toys:{name}-v0 --env-kwargs {env_kwargs}"
+    return flags(f"{environment} --num-processes 2 --eval-interval 0")
 
 
 @pytest.fixture
@@ -57,9 +62,8 @@ def test_a_signal_saves_and_stops(run, number, code, to_the_group):
     assert len(family) >= 4
     began = time.monotonic()
     run.process.send_signal(number)
-    if (
-        to_the_group
-    ):  # as terminals, timeout(1) and schedulers do, the main process being in the group
+    if to_the_group:
+        # Terminals, timeout(1) and schedulers do that; the main process is in the group, too.
         os.killpg(run.process.pid, number)
     assert run.finish(20) == code
     assert time.monotonic() - began < 10
@@ -74,7 +78,7 @@ def test_a_signal_saves_and_stops(run, number, code, to_the_group):
 
 def test_a_second_signal_ends_it_now(run):
     run.wait_for(1000)
-    os.kill(run.workers[0], signal.SIGSTOP)  # so that a tidy end takes a while
+    os.kill(run.workers[0], signal.SIGSTOP)  # so that an orderly end takes a while
     run.process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     began = time.monotonic()
@@ -116,7 +120,7 @@ def test_the_test_workers_death_does_not_stop_training(run):
     assert "the test worker died (killed by SIGKILL): replaced" in run.text
 
 
-def test_a_run_that_still_goes_is_not_resumed(run):
+def test_a_live_run_is_not_resumed(run):
     run.wait_for(1000)
     run.process.send_signal(signal.SIGUSR1)
     wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
@@ -131,16 +135,7 @@ def test_a_run_that_still_goes_is_not_resumed(run):
 
 
 def test_environments_that_crash_now_and_then(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:Crash-v0",
-        "--env-kwargs",
-        "p=0.0005",
-        "--num-processes",
-        "2",
-        "--eval-interval",
-        "0",
-    )
+    base = toy("Crash", "p=0.0005")
     run = RunningMain(
         tmp_path / "run", "--num-env-steps", "20000", "--max-restarts", "1000", base=base
     )
@@ -151,16 +146,7 @@ def test_environments_that_crash_now_and_then(tmp_path):
 
 
 def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:Crash-v0",
-        "--env-kwargs",
-        "p=1.0",
-        "--num-processes",
-        "2",
-        "--eval-interval",
-        "0",
-    )
+    base = toy("Crash", "p=1.0")
     run = RunningMain(tmp_path / "run", base=base)
     assert run.finish(30) == 1, run.text
     assert run.status["state"] == "failed"
@@ -168,16 +154,7 @@ def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
 
 
 def test_an_environment_that_hangs_is_replaced(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:Hang-v0",
-        "--env-kwargs",
-        "n=2000",
-        "--num-processes",
-        "2",
-        "--eval-interval",
-        "0",
-    )
+    base = toy("Hang", "n=2000")
     run = RunningMain(
         tmp_path / "run", "--num-env-steps", "10000", "--worker-timeout", "1", base=base
     )
@@ -186,16 +163,7 @@ def test_an_environment_that_hangs_is_replaced(tmp_path):
 
 
 def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:NaN-v0",
-        "--env-kwargs",
-        "p=0.001",
-        "--num-processes",
-        "2",
-        "--eval-interval",
-        "0",
-    )
+    base = toy("NaN", "p=0.001")
     run = RunningMain(tmp_path / "run", "--num-env-steps", "20000", base=base)
     assert run.finish() == 0, run.text
     assert run.status["dropped_gradients"] > 0
@@ -204,16 +172,7 @@ def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
 
 
 def test_too_many_failures_are_exit_code_3(tmp_path):
-    base = (
-        "--env-name",
-        "envs.toys:Crash-v0",
-        "--env-kwargs",
-        "p=0.01",
-        "--num-processes",
-        "2",
-        "--eval-interval",
-        "0",
-    )
+    base = toy("Crash", "p=0.01")
     run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", base=base)
     assert run.finish(40) == 3, run.text
     assert run.status["exit_code"] == 3

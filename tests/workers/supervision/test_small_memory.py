@@ -1,4 +1,4 @@
-"""Where a run keeps what its processes share: a /dev/shm as tiny as Docker's, and a folder whose name is too long."""
+"""Little room for shared memory, as in Docker, and a temporary folder with too long a name."""
 
 import os
 import subprocess
@@ -25,28 +25,14 @@ def may_mount() -> bool:
 @pytest.mark.parametrize("temporary_is_tiny", [False, True])
 def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, tmp_path_factory, temporary_is_tiny):
     tiny = tmp_path_factory.mktemp("tiny")  # sockets lie in it, whose names must be short
-    mount = f"mount -t tmpfs -o size=1m tmpfs /dev/shm; mount -t tmpfs -o size=1m tmpfs '{tiny}'; exec \"$@\""
-    big_network = (
-        "--hidden-size",
-        "512",
-        "--num-layers",
-        "3",
-        "--num-env-steps",
-        "500",
-        "--save-dir",
-        "",
-    )
-    train = [
-        sys.executable,
-        str(ROOT / "main.py"),
-        *SMALL,
-        *big_network,
-        "--run-dir",
-        str(tmp_path / "run"),
-    ]
+    mount = "mount -t tmpfs -o size=1m tmpfs"
+    mounts = f"{mount} /dev/shm; {mount} '{tiny}'; exec \"$@\""
+    train = [sys.executable, str(ROOT / "main.py"), *SMALL, "--run-dir", str(tmp_path / "run")]
+    train += ["--hidden-size", "512", "--num-layers", "3"]  # too large for 1 MiB
+    train += ["--num-env-steps", "500", "--save-dir", ""]
     environment = os.environ | ({"TMPDIR": str(tiny)} if temporary_is_tiny else {})
     result = subprocess.run(
-        [*NAMESPACE, mount, "sh", *train],
+        [*NAMESPACE, mounts, "sh", *train],
         capture_output=True,
         text=True,
         env=environment,
@@ -61,7 +47,7 @@ def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, tmp_path_factory, tem
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="nowhere else do processes come from a server with a socket"
+    sys.platform != "linux", reason="only on Linux a server with a socket forks the workers"
 )
 def test_a_temporary_folder_with_too_long_a_name_for_a_socket_is_named(tmp_path):
     long = tmp_path / ("long" * 25)
