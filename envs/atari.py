@@ -29,7 +29,7 @@ def frame42(grey: Frame) -> Frame:
     Both steps, to 80x80 and to 42x42, are bilinear, as in pytorch-a3c.
     """
     # pytorch-a3c averages the colour channels after resizing. Averaging them first changes only
-    # the rounding, because bilinear resizing is linear, and costs a third.
+    # the rounding, because bilinear resizing is linear, and takes a third of the time.
     return cv2.resize(cv2.resize(grey, (80, 80)), (42, 42))[None]  # type: ignore[return-value]
 
 
