@@ -1,1 +1,5 @@
-"""The mathematics: segments, actor-critic networks, returns, and one file a paper. Knows no processes, files or environments."""
+"""The mathematics: segments, returns, losses, and one file per paper. Read this folder first.
+
+Nothing here uses processes, files or environments. `networks/` is plain PyTorch. `fast/` computes
+the same numbers sooner; everything trains without it.
+"""

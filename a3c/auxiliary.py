@@ -1,21 +1,32 @@
-"""Auxiliary heads: outputs beside policy and value whose losses shape the layers below (Jaderberg et al. 2017)."""
+"""Auxiliary heads: outputs beside policy and value, whose losses train the layers below them.
 
-from collections.abc import Callable
+Jaderberg et al. 2017.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from a3c.networks.actor_critic import AuxiliaryOutput
 from a3c.segment import Segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuxiliaryHead:
-    """A linear layer over the features at some depth of the network."""
+class AuxiliaryHead(AuxiliaryOutput):
+    """An auxiliary output of the network, with its loss.
 
-    name: str
-    side: str  # "shared" by actor and critic, or the "actor"'s or "critic"'s own
-    depth: int  # over how many of that side's layers; -1 for all of them, the only depth that convolutions have
-    size: int  # its outputs
-    # (outputs [T, B, size], the steps) -> scalar, a mean over the steps. PPO's minibatches are single steps [1, N] in any order,
-    # unless the network is recurrent.
+    `loss` takes the outputs [T, B, size] and the steps, and returns a scalar, a mean over the
+    steps. The minibatches of PPO are single steps [1, N] in random order, unless the network is
+    recurrent.
+    """
+
     loss: Callable[[Tensor, Segment], Tensor]
+
+
+def auxiliary_loss(
+    heads: Sequence[AuxiliaryHead], outputs: Mapping[str, Tensor], steps: Segment
+) -> Tensor:
+    """Return the sum of the losses of `heads`, of at least one; `outputs` are [T, B, size] each."""
+    return torch.stack([head.loss(outputs[head.name], steps) for head in heads]).sum()

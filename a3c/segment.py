@@ -1,4 +1,4 @@
-"""What the actor hands to the algorithm: as many steps of each of several environments."""
+"""What the actor hands to the algorithm: T steps of each of B environments."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a3c.recording import Recording
 from a3c.returns import generalized_advantages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """T steps of B environments; time first. Episodes may begin and end anywhere inside it.
+    """T steps of B environments, time first. Episodes may begin and end anywhere inside it.
 
-    `terminated` and `truncated` are never both true, and never merged: the successor of a terminated step is worth 0, the
-    successor of a truncated one is worth V of the final observation, which `next_values` already holds.
+    `terminated` and `truncated` are never both true. The successor of a terminated step is worth 0.
+    The successor of a truncated step is worth V of the final observation, which `next_values`
+    already holds.
     """
 
     observations: Tensor  # [T, B, *observation], as the environments gave them
-    starts: Tensor  # [T, B] bool: observation t is the first of its episode, so the recurrent state before it is zero
+    starts: Tensor  # [T, B] bool: observation t is the first of its episode
     state: Tensor  # [B, S] recurrent state before step 0
     actions: Tensor  # [T, B, *action]
     log_probs: Tensor  # [T, B] log π(a_t|s_t) when acted
@@ -29,19 +29,15 @@ class Segment:
     terminated: Tensor  # [T, B] bool
     truncated: Tensor  # [T, B] bool
     next_values: Tensor  # [T, B] V of the state that step t led to, before any reset
-    recording: Recording | None = None  # what the network's layers gave when acted
+    # Factor of a mean over these steps before the means of all workers are averaged: number of
+    # steps / mean number of steps of a worker.
+    weight: float = 1.0
 
     @classmethod
     def seen(
-        cls,
-        *,
-        observations: Tensor,
-        starts: Tensor,
-        state: Tensor,
-        actions: Tensor,
-        recording: Recording | None = None,
+        cls, *, observations: Tensor, starts: Tensor, state: Tensor, actions: Tensor
     ) -> "Segment":
-        """What a network sees of a segment, with zeros for all that it does not see."""
+        """Make a segment from what a network sees and does; all else is zero."""
         zeros, never = torch.zeros(starts.shape), torch.zeros_like(starts)
         return cls(
             observations=observations,
@@ -49,16 +45,15 @@ class Segment:
             state=state,
             actions=actions,
             log_probs=zeros,
-            values=zeros,
-            rewards=zeros,
+            values=zeros.clone(),
+            rewards=zeros.clone(),
             terminated=never,
-            truncated=never,
-            next_values=zeros,
-            recording=recording,
+            truncated=never.clone(),
+            next_values=zeros.clone(),
         )
 
     def advantages(self, *, gamma: float, gae_lambda: float) -> Tensor:
-        """Generalized advantages [T, B] of the values that were acted with."""
+        """Return generalized advantages [T, B] by the values when acted."""
         return generalized_advantages(
             rewards=self.rewards,
             values=self.values,
@@ -70,7 +65,7 @@ class Segment:
         )
 
     def end_truncated_(self) -> None:
-        """Takes truncated episodes for terminated ones, in place."""
+        """Turn truncated episodes into terminated ones, in place."""
         self.terminated.logical_or_(self.truncated)
         self.truncated.zero_()
 
@@ -80,48 +75,47 @@ class Segment:
         return self.state.shape[1] > 0
 
     def flat(self) -> "Segment":
-        """The same steps as one step of T * B environments, without the recording; for networks that carry no state."""
+        """Return the same steps as one step of T * B environments; only without a state."""
         assert not self.recurrent
         steps = {name: value.flatten(0, 1).unsqueeze(0) for name, value in self._columns().items()}
-        return Segment(**steps, state=self.state.new_zeros(self.rewards.numel(), 0))
+        state = self.state.new_zeros(self.rewards.numel(), 0)
+        return Segment(**steps, state=state, weight=self.weight)
 
     def first(self, num_steps: int) -> "Segment":
-        """A view of the first steps; without the recording, unless these are all."""
+        """Return a view of the first `num_steps` steps."""
         if num_steps == len(self.rewards):
             return self
-        return Segment(
-            **{name: value[:num_steps] for name, value in self._columns().items()}, state=self.state
-        )
+        steps = {name: value[:num_steps] for name, value in self._columns().items()}
+        return Segment(**steps, state=self.state, weight=self.weight)
 
     def of(self, environments: Tensor) -> "Segment":
-        """The steps of some environments, by their numbers, without the recording."""
+        """Return a copy of the steps of some environments, whose numbers are [N]."""
         columns: dict[str, Any] = {
             name: _at(value, environments) for name, value in self._columns().items()
         }
-        return Segment(**columns, state=self.state[environments])
+        return Segment(**columns, state=self.state[environments], weight=self.weight)
 
     def split(self, sizes: list[int]) -> Iterator["Segment"]:
-        """Views of the first so many environments, of the next ones, and so on, without the recording."""
+        """Yield views of consecutive environments, as many in each as `sizes` says."""
         columns = self._columns()
         pieces = zip(*(torch.split(value, sizes, 1) for value in columns.values()), strict=True)
         for piece, state in zip(pieces, torch.split(self.state, sizes), strict=True):
-            yield Segment(**dict(zip(columns, piece, strict=True)), state=state)
+            steps: dict[str, Any] = dict(zip(columns, piece, strict=True))
+            yield Segment(**steps, state=state, weight=self.weight)
 
     def tensors(self) -> list[Tensor]:
-        """All of it but the recording."""
+        """Return all tensors of the segment, the state last."""
         return [*self._columns().values(), self.state]
 
     @classmethod
     def from_tensors(cls, tensors: Sequence[Tensor]) -> "Segment":
-        """The segment whose `tensors` these are."""
-        names = [field.name for field in fields(cls) if field.name not in ("state", "recording")]
+        """Make a segment from what `tensors` returned; its weight is 1."""
+        names = [field.name for field in fields(cls) if field.name not in _NOT_COLUMNS]
         columns: dict[str, Any] = dict(zip([*names, "state"], tensors, strict=True))
         return cls(**columns)
 
     def _columns(self) -> dict[str, Any]:
-        return {
-            name: value for name, value in vars(self).items() if name not in ("state", "recording")
-        }
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COLUMNS}
 
     def __post_init__(self) -> None:
         T, B = self.rewards.shape
@@ -131,11 +125,15 @@ class Segment:
         assert self.state.shape[0] == B
 
 
+_NOT_COLUMNS = ("state", "weight")
+
+
 def _at(values: Tensor, environments: Tensor) -> Tensor:
-    """values[:, environments], laid out as `values` are."""
+    """Return values[:, environments] in the memory layout of `values`."""
     if values.dim() != 5 or len(values) > 1:
         return values[:, environments]
-    # Whole images are copied ten times as fast as one pixel after another, which is what indexing does when channels come last.
+    # Indexing copies channels_last images pixel by pixel. Copying whole images as rows of bytes is
+    # ten times as fast.
     N, C, H, W = values.shape[1:]
     images = values[0].permute(0, 2, 3, 1).reshape(N, -1).index_select(0, environments)
     return images.view(1, -1, H, W, C).permute(0, 1, 4, 2, 3)

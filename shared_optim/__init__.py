@@ -1,1 +1,5 @@
-"""Shared memory: flat parameters, optimizers whose statistics all processes move, exchanges. Knows no reinforcement learning."""
+"""Parameters, optimizers and exchanges in shared memory.
+
+All processes move the same parameters and the same statistics of optimizers. Nothing here depends
+on reinforcement learning.
+"""

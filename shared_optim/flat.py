@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 
 class FlatParameters:
-    """Moves a module's parameters into one contiguous float32 vector [P], of which they become views.
+    """Move a module's parameters into one contiguous float32 vector [P], and make them its views.
 
-    A pull is then one memcpy and an optimizer step one fused call. Convolution weights lie channels_last in the vector.
+    A pull is then one memcpy and an optimizer step one fused call. Convolution weights lie
+    channels_last in the vector.
     """
 
     def __init__(self, module: nn.Module, *, vector: Tensor | None = None) -> None:
-        """`vector`: [P] memory to use, shared memory for one; the parameters' values are copied into it."""
+        """`vector` [P] is the memory to use, shared for example; the values are copied into it."""
         self._parameters = list(module.parameters())
         size = sum(parameter.numel() for parameter in self._parameters)
         self.vector = torch.empty(size) if vector is None else vector
@@ -33,13 +34,13 @@ class FlatParameters:
             parameter.data = view
 
     def start(self, parameter: Tensor) -> int:
-        """Where one of the module's parameters begins in the vector. KeyError."""
+        """Return where one of the module's parameters begins in the vector. KeyError for others."""
         return self._starts[parameter]
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """∂loss/∂parameters as a vector [P], valid until the next call.
+        """Return ∂loss/∂parameters as a vector [P], valid until the next call.
 
-        It is written here, not accumulated by autograd in `.grad`: what each call returns depends on that call alone.
+        Autograd does not accumulate it in `.grad`, so each result depends on its own call alone.
         """
         gradients = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
         torch._foreach_copy_(self._gradient_views, gradients)
@@ -61,7 +62,10 @@ def _view_as(piece: Tensor, parameter: Tensor) -> Tensor:
 
 
 def clip_norm_(gradient: Tensor, max_norm: float) -> float:
-    """Scales the vector in place so that its length is at most `max_norm`; returns the length before. Pascanu et al. 2013."""
+    """Scale the vector in place to at most the length `max_norm`; return its length before.
+
+    Pascanu et al. 2013.
+    """
     norm = math.sqrt(square(gradient.numpy()))
     if norm > max_norm:
         gradient.mul_(max_norm / norm)
@@ -69,6 +73,6 @@ def clip_norm_(gradient: Tensor, max_norm: float) -> float:
 
 
 def square(vector: NDArray[np.float32]) -> float:
-    """x·x, in a third of the time that PyTorch takes for a vector of 10,000."""
-    with np.errstate(all="ignore"):  # who asks looks whether it is finite
+    """Return x·x, in a third of the time that PyTorch takes for 10,000 numbers."""
+    with np.errstate(all="ignore"):  # callers check whether the result is finite
         return float(np.dot(vector, vector))

@@ -1,4 +1,7 @@
-"""Sleeping until a number in shared memory changes; the kernel forgets sleepers that die, so nothing can stay locked."""
+"""Sleep until a number in shared memory changes, by Linux's futex.
+
+The kernel drops a sleeper that dies, so nothing can stay locked.
+"""
 
 import ctypes
 import platform
@@ -9,7 +12,7 @@ from collections.abc import Callable
 _NUMBERS = {"x86_64": 202, "aarch64": 98}
 _WAIT, _WAKE = 0, 1
 _EVERYBODY = 0x7FFFFFFF
-NAP = 1e-4  # seconds; where the kernel can't wake us, we look that often
+NAP = 1e-4  # seconds of a sleep where there is no futex to end it
 
 
 class _Timeout(ctypes.Structure):
@@ -30,16 +33,20 @@ _futex = _system_call()
 
 
 def sleep_while(address: int, value: int, *, seconds: float) -> None:
-    """Returns when `wake` is called for the int64 at `address`, or it is not `value`, or after `seconds`; perhaps earlier."""
+    """Sleep while the int64 at `address` is `value`, until `wake` is called for that address.
+
+    Return after `seconds` at the latest; a return for no reason may come earlier.
+    """
     if _futex is None:
         time.sleep(NAP)
         return
     timeout = _Timeout(int(seconds), int(seconds % 1 * 1e9))
-    # The kernel compares 32 bits, the lower ones on these machines, and only then lets us sleep: no change is missed.
+    # The kernel compares 32 bits, the lower ones on these machines, immediately before the sleep.
+    # So no change is missed.
     _futex(address, _WAIT, value & 0xFFFFFFFF, ctypes.byref(timeout))
 
 
 def wake(address: int) -> None:
-    """Wakes everybody who sleeps until the int64 at `address` changes."""
+    """Wake all processes that sleep until the int64 at `address` changes."""
     if _futex is not None:
         _futex(address, _WAKE, _EVERYBODY, None)

@@ -1,4 +1,4 @@
-"""Tensors that several processes write."""
+"""Tensors that several processes read and write."""
 
 import ctypes
 import math
@@ -11,18 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-RESERVE = 1 << 16  # bytes that the file system itself may want
+RESERVE = 1 << 16  # bytes left for the file system itself
 
 
 class SharedTensor:
-    """A zero tensor in anonymous shared memory; give it to a child process as an argument, under any start method.
+    """A tensor in anonymous shared memory, zero at first.
 
-    It is an unlinked memory map that the children inherit by descriptor: nothing is left behind whoever is killed, one
-    descriptor serves everything, and it needs no manager process on macOS. Nothing in it is locked.
+    Pass it to a child process as an argument, under any start method. It is an unlinked memory map
+    that children inherit by descriptor. So nothing is left behind when a process is killed, tensors
+    share descriptors, and macOS needs no manager process. Nothing in it is locked.
     """
 
     def __init__(self, *shape: int, dtype: torch.dtype, context: BaseContext) -> None:
-        """OSError if there is no room for it."""
+        """Allocate zeros. OSError if there is no room for them."""
         num_bytes = max(1, math.prod(shape)) * dtype.itemsize
         _require_room(num_bytes)
         self._raw: Any = context.RawArray(ctypes.c_char, num_bytes)
@@ -38,7 +39,8 @@ class SharedTensor:
 
 
 def _require_room(num_bytes: int) -> None:
-    # Without room the map is made all the same, and the first write to it is a bus error, which nobody can catch.
+    # A map is created even without room for it. The first write to it is then a bus error, which
+    # cannot be caught.
     folders = [folder for folder in ("/dev/shm", tempfile.gettempdir()) if Path(folder).is_dir()]
     if not any(shutil.disk_usage(folder).free > num_bytes + RESERVE for folder in folders):
         raise OSError(

@@ -1,6 +1,5 @@
 """The actor: plays segments with a local copy of the policy, without gradients."""
 
-import functools
 import time
 from typing import Any
 
@@ -8,126 +7,126 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from a3c.kernels import empty
-from a3c.model import ActorCritic
-from a3c.recording import Recording
+from a3c.networks.actor_critic import Network
 from a3c.segment import Segment
 from envs.batch import EnvironmentBatch
 from workers.progress import WorkerRow
 
 
+def segment_memory(
+    network: Network,
+    environments: EnvironmentBatch,
+    num_steps: int,
+    *,
+    whole_episodes: bool = False,
+    weight: float = 1.0,
+) -> Segment:
+    """Return memory for a segment [T, B], images channels_last.
+
+    With `whole_episodes` T is twice `num_steps`, the most that a segment may have then.
+    """
+    T, B = (2 if whole_episodes else 1) * num_steps, len(environments.rewards)
+    first = torch.from_numpy(environments.observations)
+    images = first.dim() == 4
+    observations = torch.empty(
+        (T * B, *first.shape[1:]),
+        dtype=first.dtype,
+        memory_format=torch.channels_last if images else torch.contiguous_format,
+    )
+    head = network.head
+    return Segment(
+        observations=observations.view(T, B, *first.shape[1:]),
+        starts=torch.empty(T, B, dtype=torch.bool),
+        state=network.initial_state(B),
+        actions=torch.empty(T, B, *head.action_shape, dtype=head.action_dtype),
+        log_probs=torch.empty(T, B),
+        values=torch.empty(T, B),
+        rewards=torch.empty(T, B),
+        terminated=torch.empty(T, B, dtype=torch.bool),
+        truncated=torch.empty(T, B, dtype=torch.bool),
+        next_values=torch.empty(T, B),
+        weight=weight,
+    )
+
+
 class Actor:
-    """Steps B environments T times and fills a segment; episodes go on from one to the next, or are played to their end."""
+    """Steps B environments T times and fills a segment.
+
+    Episodes go on from one segment to the next, or are played to their end.
+    """
 
     def __init__(
         self,
         *,
-        model: ActorCritic,
+        network: Network,
         environments: EnvironmentBatch,
+        memory: Segment,
         num_steps: int,
         generator: Generator,
         row: WorkerRow,
-        whole_episodes: bool = False,
     ) -> None:
-        """With `whole_episodes` a segment ends with all its episodes, after T steps at least and 2 T at most."""
-        self._model, self._environments, self._generator, self._row = (
-            model,
-            environments,
-            generator,
-            row,
-        )
-        self._num_steps = num_steps
-        T, B = (2 if whole_episodes else 1) * num_steps, len(environments.rewards)
-        observations = torch.from_numpy(environments.observations)
-        # One segment's memory, written anew for every segment.
-        self._segment = Segment(
-            observations=empty((T * B, *observations.shape[1:]), observations.dtype).unflatten(
-                0, (T, B)
-            ),  # type: ignore[no-untyped-call]
-            starts=torch.empty(T, B, dtype=torch.bool),
-            state=model.initial_state(B),
-            actions=torch.empty(T, B, *model.head.action_shape, dtype=model.head.action_dtype),
-            log_probs=torch.empty(T, B),
-            values=torch.empty(T, B),
-            rewards=torch.empty(T, B),
-            terminated=torch.empty(T, B, dtype=torch.bool),
-            truncated=torch.empty(T, B, dtype=torch.bool),
-            next_values=torch.empty(T, B),
-            recording=Recording(T, B, model.precision),
-        )
-        self._bootstrap = Recording(
-            1, B, model.precision
-        )  # for the values after the last step, in memory of their own
-        self._next_observations = observations
-        self._state = model.initial_state(B)
+        """Begin all environments; `memory` is filled anew for every segment.
+
+        If it has more steps than `num_steps`, a segment goes on after these until all its episodes
+        have ended.
+        """
+        self._network, self._environments = network, environments
+        self._generator, self._row = generator, row
+        self._segment, self._num_steps = memory, num_steps
+        T, B = memory.rewards.shape
+        self._policies = torch.empty(T, B, network.head.num_parameters)
+        self._next_observations = torch.from_numpy(environments.observations)
+        self._state = network.initial_state(B)
         self._starts = np.ones(B, np.bool_)
         environments.reset()
 
     @torch.inference_mode()
     def play(self) -> Segment:
-        """The next steps; the segment's tensors are valid until the next call."""
-        segment, model, environments = self._segment, self._model, self._environments
+        """Play the next steps; the segment's tensors are valid until the next call."""
+        segment, network, environments = self._segment, self._network, self._environments
         T, B = segment.rewards.shape
-        assert segment.recording is not None
-        observations, starts, rewards = (
-            segment.observations.numpy(),
-            segment.starts.numpy(),
-            segment.rewards.numpy(),
-        )
-        terminated, truncated, actions = (
-            segment.terminated.numpy(),
-            segment.truncated.numpy(),
-            segment.actions.numpy(),
-        )
-        noise, inputs = (
-            model.head.noise((T, B), self._generator).unbind(),
-            segment.observations.unbind(),
-        )
+        observations, starts = segment.observations.numpy(), segment.starts.numpy()
+        rewards, actions = segment.rewards.numpy(), segment.actions.numpy()
+        terminated, truncated = segment.terminated.numpy(), segment.truncated.numpy()
+        noise = network.head.noise((T, B), self._generator).unbind()
+        inputs, policies = segment.observations.unbind(), self._policies.unbind()
+        values = segment.values.unbind()
         final_values: list[tuple[int, int, Tensor]] = []
         segment.state.copy_(self._state)
         for t in range(T):
             observations[t], starts[t] = environments.observations, self._starts
             self._clear_state_at_starts()
-            policy, _, state = segment.recording.step(
-                t, functools.partial(model.step, inputs[t], self._state)
-            )
+            policy, value, state = network.step(inputs[t], self._state)
+            policies[t].copy_(policy)
+            values[t].copy_(value)
             self._state.copy_(state)
-            chosen = model.head.sample(policy, noise[t])
+            chosen = network.head.sample(policy, noise[t])
             actions[t] = chosen.numpy()
-            final_observations, finished = environments.step(
-                model.head.to_environment(chosen).numpy()
-            )
-            rewards[t], terminated[t], truncated[t] = (
-                environments.rewards,
-                environments.terminated,
-                environments.truncated,
-            )
+            to_environment = network.head.to_environment(chosen).numpy()
+            final_observations, finished = environments.step(to_environment)
+            rewards[t] = environments.rewards
+            terminated[t], truncated[t] = environments.terminated, environments.truncated
             self._starts = terminated[t] | truncated[t]
             for b, observation in final_observations.items():
-                _, value, _ = model.step(
-                    torch.from_numpy(observation[None]), self._state[b : b + 1]
-                )
-                final_values.append((t, b, value))
+                final = torch.from_numpy(observation[None])
+                final_values.append((t, b, network.step(final, self._state[b : b + 1]).values))
             self._tell(finished)
             if self._num_steps <= t + 1 < T and self._starts.all():
                 T = t + 1
                 break
         self._clear_state_at_starts()
-        policies, values = (head[:T] for head in segment.recording.heads())
         segment = segment.first(T)
-        segment.log_probs.copy_(model.head.log_prob_and_entropy(policies, segment.actions)[0])
-        segment.values.copy_(values)
+        log_probs, _ = network.head.log_prob_and_entropy(self._policies[:T], segment.actions)
+        segment.log_probs.copy_(log_probs)
         segment.next_values[:-1] = segment.values[1:]
-        segment.next_values[-1] = self._bootstrap.step(
-            0, functools.partial(model.step, self._next_observations, self._state)
-        )[1]
-        for t, b, value in final_values:
-            segment.next_values[t, b] = value
+        segment.next_values[-1] = network.step(self._next_observations, self._state).values
+        for t, b, final_value in final_values:
+            segment.next_values[t, b] = final_value
         self._row.add("steps", T * B)
         return segment
 
     def state(self) -> dict[str, Any]:
-        """What the next segment depends on, the parameters apart. Unsaveable."""
+        """Return what the next segment depends on, the parameters apart. Unsaveable."""
         return {
             "environments": self._environments.state(),
             "recurrent": self._state.clone(),
@@ -136,7 +135,7 @@ class Actor:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
+        """Go on where `state` was taken."""
         self._environments.load_state(state["environments"])
         self._state.copy_(state["recurrent"])
         self._starts = state["starts"].numpy()

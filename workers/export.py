@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from a3c.model import ActorCritic
+from a3c.networks.actor_critic import ActorCritic
 
 
 class ExportError(Exception):

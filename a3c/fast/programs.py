@@ -1,7 +1,8 @@
-"""A sequence of tensor operations as calls that are bound once, to memory that stays where it is, and repeated.
+"""A sequence of tensor operations, bound to fixed memory once and then repeated.
 
-At a few dozen rows an operation's arithmetic takes a microsecond, and what leads to it several. Here everything but the
-arithmetic is done beforehand: views are taken, constants computed, results given memory. Most calls are NumPy's, the leanest.
+At a few dozen rows the arithmetic of an operation takes a microsecond, and the code that leads to
+it several. Here everything except the arithmetic is done beforehand: views are taken, constants
+are computed, and results get memory. Most calls are NumPy's, which have the least overhead.
 """
 
 import math
@@ -16,22 +17,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from a3c.kernels import Call
+from a3c.fast.kernels import Call
 
 Array = NDArray[Any]
-MANY_MULTIPLICATIONS = 1 << 20  # from which a product is faster in PyTorch, whatever its call costs
+MANY_MULTIPLICATIONS = 1 << 20  # beyond which PyTorch's matrix product is faster than NumPy's
 
 
 @dataclass(frozen=True)
 class Value:
-    """An argument that is the result of an earlier instruction, or an input: the first ones are the inputs."""
+    """An argument that is an input or the result of an earlier instruction.
+
+    Inputs are numbered first, then the results in their order.
+    """
 
     number: int
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """An operation of PyTorch, without side effects or chance, such as "aten.add.Tensor"."""
+    """An operation of PyTorch such as "aten.add.Tensor", without side effects or randomness."""
 
     name: str
     arguments: tuple[Any, ...]  # numbers, types, `Value`s and tuples of them
@@ -39,23 +43,30 @@ class Instruction:
 
 
 class BoundProgram:
-    """Instructions over given inputs; `run` computes all results anew from what the inputs' memory holds."""
+    """Instructions bound to given inputs; `run` recomputes all results from the inputs' memory."""
 
     def __init__(self, instructions: Sequence[Instruction], inputs: Sequence[Tensor]) -> None:
-        """Computes everything once; a result's memory is that of the first time. Inputs must not require gradients."""
+        """Compute everything once, and keep the memory of each result.
+
+        The inputs must not require gradients.
+        """
         self._values: list[Any] = [*inputs]
-        self._fixed = [False] * len(inputs)  # whether it is always the same
+        self._fixed = [False] * len(inputs)  # whether a value depends on no input
         self._calls: list[Call] = []
         for instruction in instructions:
             self._add(instruction)
 
+    def __len__(self) -> int:
+        """Return the number of calls that `run` makes."""
+        return len(self._calls)
+
     def __getitem__(self, value: Value) -> Tensor:
-        """The memory of a result."""
+        """Return the memory of a result."""
         tensor: Tensor = self._values[value.number]
         return tensor
 
     def run(self) -> None:
-        """All calls, in their order."""
+        """Make all calls, in order."""
         with np.errstate(all="ignore"):  # as PyTorch does
             for call in self._calls:
                 call()
@@ -83,7 +94,7 @@ class BoundProgram:
         )
 
 
-# What their arguments hold makes no difference to these.
+# Operations whose result does not depend on the values of their arguments.
 _BLANKS = {
     f"aten.{name}.default"
     for name in ("ones_like", "zeros_like", "empty_like", "new_zeros", "new_ones")
@@ -128,10 +139,10 @@ def _bound(
         return [partial(_PRODUCTS[name], *arguments, out=out)]
     if not options or name == "aten._to_copy.default":
         arrays, array = [_array(argument) for argument in arguments], out.numpy()
-        ufunc = _UFUNCS.get(name.split(".")[1])
+        ufunc = UFUNCS.get(name.split(".")[1])
         if ufunc is not None and len(arrays) == ufunc.nin:
             return [partial(ufunc, *arrays, out=array)]
-        if name in _CALLS and (calls := _CALLS[name](array, *arrays)):
+        if name in CALLS and (calls := CALLS[name](array, *arrays)):
             return calls
     return [lambda: out.copy_(operation(*arguments, **options))]
 
@@ -146,23 +157,27 @@ _PRODUCTS: dict[str, Callable[..., Tensor]] = {
     "aten.mm.default": torch.mm,
     "aten.addmm.default": torch.addmm,
 }
-_UFUNCS: dict[str, np.ufunc] = {
-    **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative},
-    **{"exp": np.exp, "tanh": np.tanh, "abs": np.absolute, "sgn": np.sign},
-    **{
-        "minimum": np.minimum,
-        "maximum": np.maximum,
-        "clamp_min": np.maximum,
-        "logical_and": np.logical_and,
-    },
-    **{
-        "eq": np.equal,
-        "ne": np.not_equal,
-        "lt": np.less,
-        "le": np.less_equal,
-        "gt": np.greater,
-        "ge": np.greater_equal,
-    },
+# Operations that are one ufunc of NumPy, whatever their overload.
+UFUNCS: dict[str, np.ufunc] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "neg": np.negative,
+    "exp": np.exp,
+    "tanh": np.tanh,
+    "abs": np.absolute,
+    "sgn": np.sign,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "clamp_min": np.maximum,
+    "logical_and": np.logical_and,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
 }
 
 
@@ -240,7 +255,8 @@ def _stack(out: Array, parts: list[Array]) -> list[Call]:
     return _concatenate(out, [part[None] for part in parts])
 
 
-_CALLS: dict[str, Callable[..., list[Call]]] = {
+# (result, *arguments) -> calls of NumPy that compute it; none where these arguments have none.
+CALLS: dict[str, Callable[..., list[Call]]] = {
     "aten._to_copy.default": _convert,
     "aten.copy.default": _copy,
     "aten.pow.Tensor_Scalar": _power,

@@ -2,42 +2,12 @@
 
 import io
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from shared_optim.exchange import BarrierMemory
-from shared_optim.kfac import KFACMemory
-from shared_optim.memory import SharedTensor
-from workers.progress import ProgressTable
-
-PASSING = ("progress", "barrier", "kfac")  # what a run does not go on from, or not as it is
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedMemory:
-    """All that the processes of a run share."""
-
-    parameters: SharedTensor  # [P] float32
-    statistics: SharedTensor  # the optimizer's, float32
-    normaliser: SharedTensor  # [N, 1 + 2K] float64, of observations
-    returns: SharedTensor  # [N, 3] float64, the same of discounted sums of rewards
-    progress: ProgressTable
-    barrier: BarrierMemory | None  # None if nobody waits
-    kfac: KFACMemory | None = None  # None for other optimizers
-
-    def copy(self) -> dict[str, Tensor]:
-        """What a run goes on from, as tensors: parameters, statistics, normaliser, returns and counters, a row a worker."""
-        tensors = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in PASSING
-        }
-        copies = {name: shared.tensor.clone() for name, shared in tensors.items()}
-        return copies | {"counters": torch.from_numpy(self.progress.counters.copy())}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,133 @@
+"""How a batch becomes a contribution: plainly, by a traced program, or with curvature."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from a3c.acktr import NaturalActorCritic
+from a3c.algorithm import Algorithm, Batch
+from a3c.networks.actor_critic import ActorCritic, Network
+from a3c.returns import Average
+from a3c.segment import Segment
+from shared_optim.contribution import Contribution
+from shared_optim.flat import FlatParameters
+
+
+class Gradient:
+    """Differentiates an algorithm's loss at the present parameters; only the call must be written."""
+
+    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
+        """Return the gradient [P], valid until the next call, and what goes with it.
+
+        It is that of a mean over the batch's own steps, without the batch's weight.
+        """
+        raise NotImplementedError
+
+    def close(self, segment: Segment, *, moved: bool) -> None:
+        """Look back on a segment after its last step; `moved`: that step moved the parameters."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next contribution depends on."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+class PlainGradient(Gradient):
+    """By PyTorch's autograd."""
+
+    def __init__(self, algorithm: Algorithm, network: Network, parameters: FlatParameters) -> None:
+        self._algorithm, self._network, self._parameters = algorithm, network, parameters
+
+    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
+        """See `Gradient`."""
+        loss, statistics = self._algorithm.loss(self._network, batch)
+        gradient = self._parameters.gradient(loss)
+        numbers = torch.stack([*statistics.values()]).tolist()
+        return Contribution(
+            gradient=gradient,
+            learning_rate=learning_rate,
+            groups=batch.groups,
+            statistics=dict(zip(statistics, numbers, strict=True)),
+        )
+
+
+class BoundProgram(Protocol):
+    """A traced gradient with the parameters that it is for, see `a3c/fast/tracing.py`."""
+
+    def fits(self, tensors: Sequence[Tensor]) -> bool:
+        """Return whether the program is for tensors of these shapes."""
+
+    def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Return the gradient [P], and what the loss is made of."""
+
+
+class TracedGradient(Gradient):
+    """By a traced program, and plainly for batches that the program does not fit."""
+
+    def __init__(self, program: BoundProgram, plain: PlainGradient) -> None:
+        self._program, self._plain = program, plain
+
+    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
+        """See `Gradient`."""
+        tensors = batch.tensors()
+        if not self._program.fits(tensors):
+            return self._plain(batch, learning_rate=learning_rate)
+        gradient, statistics = self._program(tensors)
+        return Contribution(
+            gradient=gradient,
+            learning_rate=learning_rate,
+            groups=batch.groups,
+            statistics=statistics,
+        )
+
+
+class CurvedGradient(Gradient):
+    """With samples of the Fisher matrix, and the divergence that the last step caused."""
+
+    def __init__(
+        self,
+        plain: PlainGradient,
+        algorithm: NaturalActorCritic,
+        *,
+        network: Network,
+        model: ActorCritic,
+        average: Average,
+    ) -> None:
+        """`network` acts and learns; samples are taken from the plain `model` inside it."""
+        self._plain, self._algorithm, self._average = plain, algorithm, average
+        self._network, self._model = network, model
+        self._last, self._next = 0.0, math.nan  # divergences: that is shown, that goes along next
+
+    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
+        """See `Gradient`."""
+        contribution = self._plain(batch, learning_rate=learning_rate)
+        model, steps, capture = self._model, batch.steps, self._algorithm.capture
+        contribution.samples = lambda: capture(model, steps).samples
+        contribution.divergence, self._next = self._next, math.nan
+        if self._algorithm.desired_kl is not None:
+            contribution.statistics["approx_kl"] = self._last
+        return contribution
+
+    def close(self, segment: Segment, *, moved: bool) -> None:
+        """Measure how far the policy has moved, in nats, where somebody wants to know."""
+        if self._algorithm.desired_kl is None:
+            return
+        divergence = self._algorithm.divergence(self._network, segment)
+        # All workers come to this meeting. One that is not a number tells all that nothing moved.
+        own = segment.weight * (divergence if moved else divergence.fill_(math.nan))
+        self._next = float(self._average(own))
+        if math.isfinite(self._next):
+            self._last = self._next
+
+    def state(self) -> dict[str, Any]:
+        """See `Gradient`."""
+        return {"divergence": self._next}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Gradient`."""
+        self._next = state.get("divergence", math.nan)

@@ -1,0 +1,42 @@
+"""What every algorithm wants done to a segment before it learns from it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from a3c.segment import Segment
+from envs.normaliser import RewardScale
+from shared_optim.exchange import Exchange
+
+Preparation = Callable[[Segment], Segment]
+
+
+def end_truncated(segment: Segment) -> Segment:
+    """Take truncated episodes for terminated ones, in place."""
+    segment.end_truncated_()
+    return segment
+
+
+def weigher(exchange: Exchange) -> Preparation:
+    """Weigh segments by their lengths, where these differ from one segment to the next."""
+
+    def weigh(segment: Segment) -> Segment:
+        num_steps = torch.tensor([len(segment.rewards)], dtype=torch.float64)
+        weight = float(num_steps / exchange.average(num_steps))
+        return dataclasses.replace(segment, weight=weight)
+
+    return weigh
+
+
+def reward_scaler(scale: RewardScale, exchange: Exchange) -> Preparation:
+    """Divide rewards by the deviation of returns, once all workers have added theirs to it."""
+
+    def scale_rewards(segment: Segment) -> Segment:
+        ended = segment.terminated | segment.truncated
+        scale.update(segment.rewards.numpy(), ended=ended.numpy())
+        exchange.meet()
+        scale.apply(segment.rewards.numpy())
+        return segment
+
+    return scale_rewards
