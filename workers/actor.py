@@ -70,7 +70,7 @@ class Actor:
         If it has more steps than `num_steps`, a segment goes on after these until all its episodes
         have ended.
         """
-        self._network, self._environments = network, environments
+        self._network, self.environments = network, environments
         self._generator, self._row = generator, row
         self._segment, self._num_steps = memory, num_steps
         T, B = memory.rewards.shape
@@ -83,7 +83,7 @@ class Actor:
     @torch.inference_mode()
     def play(self) -> Segment:
         """Play the next steps; the segment's tensors are valid until the next call."""
-        segment, network, environments = self._segment, self._network, self._environments
+        segment, network, environments = self._segment, self._network, self.environments
         T, B = segment.rewards.shape
         observations, starts = segment.observations.numpy(), segment.starts.numpy()
         rewards, actions = segment.rewards.numpy(), segment.actions.numpy()
@@ -128,7 +128,7 @@ class Actor:
     def state(self) -> dict[str, Any]:
         """Return what the next segment depends on, the parameters apart. Unsaveable."""
         return {
-            "environments": self._environments.state(),
+            "environments": self.environments.state(),
             "recurrent": self._state.clone(),
             "starts": torch.from_numpy(self._starts.copy()),
             "random": self._generator.get_state(),
@@ -136,7 +136,7 @@ class Actor:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self._environments.load_state(state["environments"])
+        self.environments.load_state(state["environments"])
         self._state.copy_(state["recurrent"])
         self._starts = state["starts"].numpy()
         self._generator.set_state(state["random"])
