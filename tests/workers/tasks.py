@@ -90,5 +90,5 @@ def together(task: Task, life: Callable[[Trainer], object], *, num_workers: int 
         thread.start()
     for thread in threads:
         thread.join(60)
-        assert problems == []
-        assert not thread.is_alive()
+        assert not problems, problems
+        assert not thread.is_alive(), "a worker still waits for another one"
