@@ -19,7 +19,7 @@ STEPS = "time/total_timesteps"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Progress:
     """What the main process sees of a run at one moment; the defaults: before the run starts."""
 
     counters: Mapping[str, int] = field(default_factory=Counter)  # summed over the workers
@@ -53,7 +53,7 @@ class Statistic:
     """One number of a run: how it is computed, and where it is written."""
 
     name: str
-    value: Callable[[Look], float | None]  # None: not known
+    value: Callable[[Progress], float | None]  # None: not known
     # Column of metrics.csv, key of metrics.jsonl, tag in TensorBoard, with Stable-Baselines3's
     # name where that has one.
     metric: str | None = None
@@ -64,26 +64,24 @@ class Statistic:
     sums: tuple[str, ...] = ()  # sums over contributions in the progress table that it needs
 
 
-def _count(name: str, metric: str | None = None) -> Statistic:
+def _counter_row(name: str, metric: str | None = None) -> Statistic:
     """Return a row for one of the workers' counters."""
-    return Statistic(
-        name, lambda look: look.counters[name], metric, in_status=True, counters=(name,)
-    )
+    return Statistic(name, lambda run: run.counters[name], metric, in_status=True, counters=(name,))
 
 
-def _mean(name: str, metric: str, *, scale: float = 1.0) -> Statistic:
+def _mean_row(name: str, metric: str, *, scale: float = 1.0) -> Statistic:
     """Return a row for the mean over contributions of what workers note under `name`."""
-    return Statistic(name, lambda look: scale * look.means[name], metric, sums=(name,))
+    return Statistic(name, lambda run: scale * run.means[name], metric, sums=(name,))
 
 
-def _mean_unless_zero(name: str, metric: str) -> Statistic:
+def _mean_row_unless_zero(name: str, metric: str) -> Statistic:
     """Return such a row for a number that only some algorithms note."""
-    return Statistic(name, lambda look: look.means[name] or None, metric, sums=(name,))
+    return Statistic(name, lambda run: run.means[name] or None, metric, sums=(name,))
 
 
-def _explained_variance(look: Look) -> float | None:
+def _explained_variance(progress: Progress) -> float | None:
     """1 - mean square error / variance of the returns."""
-    means = look.means
+    means = progress.means
     variance = means["return_square_mean"] - means["return_mean"] ** 2
     square_error = means["square_error"] or means["value_loss"]
     return 1 - square_error / variance if variance > 0 else None
@@ -92,97 +90,97 @@ def _explained_variance(look: Look) -> float | None:
 STATISTICS: tuple[Statistic, ...] = (
     Statistic(
         "train_return_mean",
-        lambda look: _mean_of([return_ for return_, _ in look.recent]),
+        lambda run: _mean_of([return_ for return_, _ in run.recent]),
         "rollout/ep_rew_mean",
         in_status=True,
         live=Live(before="train ", form="{:.1f}", gives_way=2),
     ),
     Statistic(
         "train_length_mean",
-        lambda look: _mean_of([length for _, length in look.recent]),
+        lambda run: _mean_of([length for _, length in run.recent]),
         "rollout/ep_len_mean",
     ),
     Statistic(
         "steps_per_second",
-        lambda look: look.steps_per_second,
+        lambda run: run.steps_per_second,
         "time/fps",
         in_status=True,
         status_digits=1,
     ),
-    _count("steps", STEPS),
+    _counter_row("steps", STEPS),
     Statistic(
         "seconds",
-        lambda look: look.seconds,
+        lambda run: run.seconds,
         "time/time_elapsed",
         in_status=True,
         status_digits=3,
     ),
-    _count("updates", "train/n_updates"),
-    _count("episodes"),
-    _mean("policy_loss", "train/policy_loss"),
-    _mean("value_loss", "train/value_loss"),
-    _mean("entropy", "train/entropy_loss", scale=-1.0),
-    _mean_unless_zero("approx_kl", "train/approx_kl"),  # PPO, and ACKTR with --desired-kl
-    _mean_unless_zero("clip_fraction", "train/clip_fraction"),  # PPO
+    _counter_row("updates", "train/n_updates"),
+    _counter_row("episodes"),
+    _mean_row("policy_loss", "train/policy_loss"),
+    _mean_row("value_loss", "train/value_loss"),
+    _mean_row("entropy", "train/entropy_loss", scale=-1.0),
+    _mean_row_unless_zero("approx_kl", "train/approx_kl"),  # PPO, and ACKTR with --desired-kl
+    _mean_row_unless_zero("clip_fraction", "train/clip_fraction"),  # PPO
     Statistic(
         "explained_variance",
         _explained_variance,
         "train/explained_variance",
         sums=("return_mean", "return_square_mean", "square_error", "value_loss"),
     ),
-    _mean("grad_norm", "train/grad_norm"),
-    _mean("learning_rate", "train/learning_rate"),
-    _count("failed_inversions", "train/failed_inversions"),
+    _mean_row("grad_norm", "train/grad_norm"),
+    _mean_row("learning_rate", "train/learning_rate"),
+    _counter_row("failed_inversions", "train/failed_inversions"),
     Statistic(
         "eval_return_mean",
-        lambda look: look.evaluation.mean if look.evaluation else None,
+        lambda run: run.evaluation.mean if run.evaluation else None,
         "eval/mean_reward",
         in_status=True,
         live=Live(before="eval ", form="{:.1f}", gives_way=4, style="good"),
     ),
     Statistic(
         "eval_length_mean",
-        lambda look: look.evaluation.mean_length if look.evaluation else None,
+        lambda run: run.evaluation.mean_length if run.evaluation else None,
         "eval/mean_ep_length",
     ),
     Statistic(
         "eval_steps",
-        lambda look: look.evaluation.steps if look.evaluation else None,
+        lambda run: run.evaluation.steps if run.evaluation else None,
         in_status=True,
     ),
     Statistic(
         "best_eval_return_mean",
-        lambda look: look.best_eval_return_mean,
+        lambda run: run.best_eval_return_mean,
         in_status=True,
     ),
     Statistic(
         "policy_lag",
-        lambda look: look.means.get("policy_lag_sum"),
+        lambda run: run.means.get("policy_lag_sum"),
         "async/policy_lag_mean",
         live=Live(before="lag ", form="{:.1f}", gives_way=6),
         counters=("policy_lag_sum",),
     ),
-    Statistic("policy_lag_max", lambda look: look.policy_lag_max, "async/policy_lag_max"),
+    Statistic("policy_lag_max", lambda run: run.policy_lag_max, "async/policy_lag_max"),
     Statistic(
         "updates_per_second",
-        lambda look: look.updates_per_second,
+        lambda run: run.updates_per_second,
         "async/updates_per_sec",
     ),
-    _mean("pull_seconds", "async/pull_ms", scale=1e3),
-    _mean("push_seconds", "async/push_ms", scale=1e3),
-    _count("dropped_gradients", "async/dropped_nonfinite"),
+    _mean_row("pull_seconds", "async/pull_ms", scale=1e3),
+    _mean_row("push_seconds", "async/push_ms", scale=1e3),
+    _counter_row("dropped_gradients", "async/dropped_nonfinite"),
     Statistic(
         "workers_alive",
-        lambda look: look.workers_alive,
+        lambda run: run.workers_alive,
         "workers/alive",
         in_status=True,
     ),
-    Statistic("restarts", lambda look: look.restarts, "workers/restarts", in_status=True),
-    Statistic("steps_min", lambda look: min(look.steps_by_worker), "workers/steps_min"),
-    Statistic("steps_max", lambda look: max(look.steps_by_worker), "workers/steps_max"),
+    Statistic("restarts", lambda run: run.restarts, "workers/restarts", in_status=True),
+    Statistic("steps_min", lambda run: min(run.steps_by_worker), "workers/steps_min"),
+    Statistic("steps_max", lambda run: max(run.steps_by_worker), "workers/steps_max"),
 )
 
-# The order of status.json's fields, for readers who print them; others follow.
+# The order of status.json's fields, for people who read the file; others follow.
 _FIRST_IN_STATUS = (
     "steps",
     "updates",
@@ -200,19 +198,19 @@ _FIRST_IN_STATUS = (
 )
 
 
-def metrics_row(look: Look) -> dict[str, float | None]:
-    """Return one row of metrics, keyed as in METRICS; `look.means` must be known."""
-    return {row.metric: row.value(look) for row in STATISTICS if row.metric is not None}
+def metrics_row(progress: Progress) -> dict[str, float | None]:
+    """Return one row of metrics, keyed as in METRICS; `progress.means` must be known."""
+    return {row.metric: row.value(progress) for row in STATISTICS if row.metric is not None}
 
 
-def status_fields(look: Look) -> dict[str, float | None]:
+def status_fields(progress: Progress) -> dict[str, float | None]:
     """Return the fields of status.json that are numbers of the run."""
-    return {row.name: _rounded(row.value(look), row.status_digits) for row in _IN_STATUS}
+    return {row.name: _rounded(row.value(progress), row.status_digits) for row in _IN_STATUS}
 
 
-def live_numbers(look: Look) -> dict[str, float | None]:
+def live_numbers(progress: Progress) -> dict[str, float | None]:
     """Return the numbers that the status line shows beside steps, time and speed."""
-    return {row.name: row.value(look) for row in LIVE}
+    return {row.name: row.value(progress) for row in LIVE}
 
 
 def _mean_of(values: Sequence[float]) -> float | None:
@@ -236,6 +234,6 @@ LIVE = tuple(row for row in STATISTICS if row.live is not None)
 _IN_STATUS = sorted((row for row in STATISTICS if row.in_status), key=_place_in_status)
 STATUS: Mapping[str, Any] = {
     "state": "starting",
-    **status_fields(Look()),
+    **status_fields(Progress()),
     "exit_code": None,
 }

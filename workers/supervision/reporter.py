@@ -1,4 +1,4 @@
-"""The reporter: what the progress table says about the run, as looks for the statistics."""
+"""The reporter: what the progress table says about the run, as numbers for the statistics."""
 
 import time
 from collections import deque
@@ -6,21 +6,21 @@ from collections import deque
 import numpy as np
 
 from workers.progress import COUNTERS, SUMS, EpisodeReader, ProgressTable
-from workers.records.statistics import Look
+from workers.records.statistics import Progress
 
 RETURN_WINDOW = 100  # episodes in `train_return_mean`
 RATE_WINDOW = 10.0  # seconds over which speeds are averaged
 
 
 class Reporter:
-    """Reads what the workers write; differences between two looks give speeds and means."""
+    """Reads what the workers write; differences between two moments give speeds and means."""
 
     def __init__(
-        self, progress: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]
+        self, table: ProgressTable, *, elapsed: float, recent: list[tuple[float, int]]
     ) -> None:
         """A resumed run passes its `elapsed` seconds and its `recent` (return, length)."""
-        self._progress = progress
-        self._episodes = EpisodeReader(progress)
+        self._table = table
+        self._episodes = EpisodeReader(table)
         self._recent: deque[tuple[float, int]] = deque(recent, maxlen=RETURN_WINDOW)
         self.began = time.monotonic() - elapsed
         self._elapsed, self._start_steps = elapsed, self.steps
@@ -44,12 +44,12 @@ class Reporter:
     @property
     def steps(self) -> int:
         """Environment steps of all workers."""
-        return self._progress.total("steps")
+        return self._table.total("steps")
 
     @property
     def updates(self) -> int:
         """Optimizer steps of all workers."""
-        return self._progress.total("updates")
+        return self._table.total("updates")
 
     @property
     def recent(self) -> list[tuple[float, int]]:
@@ -76,21 +76,21 @@ class Reporter:
         self._recent.extend((return_, length) for return_, length, _ in episodes)
         return episodes
 
-    def look(self) -> Look:
+    def progress(self) -> Progress:
         """Return the run as it is now; the means are those of the last row of metrics."""
         steps_per_second, updates_per_second = self._speeds()
-        return Look(
-            counters={name: self._progress.total(name) for name in COUNTERS},
+        return Progress(
+            counters={name: self._table.total(name) for name in COUNTERS},
             means=self._means,
             policy_lag_max=self._policy_lag_max,
-            steps_by_worker=self._progress.column("steps").tolist(),
+            steps_by_worker=self._table.column("steps").tolist(),
             seconds=self.seconds,
             steps_per_second=steps_per_second,
             updates_per_second=updates_per_second,
             recent=self.recent,
         )
 
-    def look_for_row(self) -> Look | None:
+    def progress_for_row(self) -> Progress | None:
         """Return the run now, with means since the last row; None if there were no updates."""
         totals = self._totals()
         change = {name: totals[name] - self._totals_of_last_row[name] for name in totals}
@@ -99,8 +99,8 @@ class Reporter:
             return None
         self._totals_of_last_row = totals
         self._means = {name: value / contributions for name, value in change.items()}
-        self._policy_lag_max = self._progress.next_window()
-        return self.look()
+        self._policy_lag_max = self._table.next_window()
+        return self.progress()
 
     @property
     def steps_per_second_at_last(self) -> float | None:
@@ -120,8 +120,8 @@ class Reporter:
         return (self.steps - steps) / duration, (self.updates - updates) / duration
 
     def _totals(self) -> dict[str, float]:
-        sums = self._progress.sums.sum(axis=0).tolist()
+        sums = self._table.sums.sum(axis=0).tolist()
         counters = {
-            name: float(self._progress.total(name)) for name in ("contributions", "policy_lag_sum")
+            name: float(self._table.total(name)) for name in ("contributions", "policy_lag_sum")
         }
         return counters | dict(zip(SUMS, sums, strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 from workers.records import statistics
 from workers.records.console import Console
 from workers.records.curve import draw_curve
-from workers.records.statistics import Look
+from workers.records.statistics import Progress
 from workers.records.writer import Records
 from workers.resume import Reports
 from workers.supervision.evaluations import Evaluations
@@ -143,34 +143,34 @@ class Supervisor:
         self._draw_status_line()
 
     def _draw_status_line(self) -> None:
-        look = self._completed(self._reporter.look())
+        progress = self._completed(self._reporter.progress())
         self._console.status(
-            seconds=look.seconds,
-            steps=look.counters["steps"],
+            seconds=progress.seconds,
+            steps=progress.counters["steps"],
             steps_target=self._config.num_env_steps,
-            steps_per_second=look.steps_per_second,
+            steps_per_second=progress.steps_per_second,
             workers_ready=self._pool.ready,
             workers=self._config.num_processes,
-            **statistics.live_numbers(look),
+            **statistics.live_numbers(progress),
         )
 
     def _write_row(self) -> None:
-        look = self._reporter.look_for_row()
-        if look is not None:
-            self._records.metrics(statistics.metrics_row(self._completed(look)))
+        progress = self._reporter.progress_for_row()
+        if progress is not None:
+            self._records.metrics(statistics.metrics_row(self._completed(progress)))
 
     def _write_status(self, state: str, exit_code: int | None = None) -> None:
-        look = self._completed(self._reporter.look())
+        progress = self._completed(self._reporter.progress())
         at_last = self._reporter.steps_per_second_at_last
         if at_last is not None:
-            look = dataclasses.replace(look, steps_per_second=at_last)
-        self._records.status(state=state, **statistics.status_fields(look), exit_code=exit_code)
+            progress = dataclasses.replace(progress, steps_per_second=at_last)
+        self._records.status(state=state, **statistics.status_fields(progress), exit_code=exit_code)
 
-    def _completed(self, look: Look) -> Look:
+    def _completed(self, progress: Progress) -> Progress:
         """Add what the progress table does not contain: evaluations and processes."""
         evaluations = self._evaluations
         return dataclasses.replace(
-            look,
+            progress,
             evaluation=evaluations.last,
             best_eval_return_mean=self._best_mean,
             workers_alive=self._pool.alive,

@@ -9,7 +9,7 @@ from workers.records.statistics import (
     METRICS,
     STATISTICS,
     STATUS,
-    Look,
+    Progress,
     live_numbers,
     metrics_row,
     status_fields,
@@ -42,7 +42,7 @@ AT_START = {
 }
 
 
-def a_look(**changes: object) -> Look:
+def some_progress(**changes: object) -> Progress:
     known: dict[str, object] = {
         "counters": dict.fromkeys(COUNTERS, 7),
         "means": dict.fromkeys((*SUMS, "policy_lag_sum"), 2.0),
@@ -54,7 +54,7 @@ def a_look(**changes: object) -> Look:
         "evaluation": Evaluation(steps=6, returns=(1.0, 5.0), lengths=(2, 3)),
         "workers_alive": 2,
     }
-    return Look(**(known | changes))  # type: ignore[arg-type]
+    return Progress(**(known | changes))  # type: ignore[arg-type]
 
 
 def test_the_columns_of_metrics_csv_stay() -> None:
@@ -79,7 +79,7 @@ def test_counters_of_earlier_checkpoints_keep_their_places() -> None:
 
 
 def test_a_row_of_metrics() -> None:
-    row = metrics_row(a_look())
+    row = metrics_row(some_progress())
     assert list(row) == list(METRICS)
     assert row["rollout/ep_rew_mean"] == 1.5
     assert row["rollout/ep_len_mean"] == 15
@@ -95,7 +95,7 @@ def test_a_row_of_metrics() -> None:
 
 def test_numbers_that_an_algorithm_does_not_have_are_unknown() -> None:
     means = dict.fromkeys((*SUMS, "policy_lag_sum"), 0.0)
-    row = metrics_row(a_look(means=means, recent=[], evaluation=None))
+    row = metrics_row(some_progress(means=means, recent=[], evaluation=None))
     for name in (
         "train/approx_kl",
         "train/clip_fraction",
@@ -110,17 +110,17 @@ def test_numbers_that_an_algorithm_does_not_have_are_unknown() -> None:
 def test_explained_variance(square_error: float, expected: float) -> None:
     means = dict.fromkeys(SUMS, 0.0) | {"return_mean": 1.0, "return_square_mean": 5.0}
     means |= {"value_loss": 1.0, "square_error": square_error, "policy_lag_sum": 0.0}
-    row = metrics_row(a_look(means=means))
+    row = metrics_row(some_progress(means=means))
     assert row["train/explained_variance"] == pytest.approx(expected)
 
 
 def test_status_is_rounded() -> None:
-    status = status_fields(a_look())
+    status = status_fields(some_progress())
     assert (status["seconds"], status["steps_per_second"]) == (1.235, 67.9)
     assert (status["eval_return_mean"], status["eval_steps"]) == (3.0, 6)
 
 
 def test_the_status_line_shows_returns_and_lag() -> None:
     assert [row.name for row in LIVE] == ["train_return_mean", "eval_return_mean", "policy_lag"]
-    assert live_numbers(a_look())["policy_lag"] == 2.0
-    assert live_numbers(Look()) == dict.fromkeys(live_numbers(Look()))
+    assert live_numbers(some_progress())["policy_lag"] == 2.0
+    assert live_numbers(Progress()) == dict.fromkeys(live_numbers(Progress()))
