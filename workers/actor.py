@@ -21,9 +21,10 @@ def segment_memory(
     whole_episodes: bool = False,
     weight: float = 1.0,
 ) -> Segment:
-    """Return memory for a segment [T, B], images channels_last.
+    """Return memory for a segment [T, B]; images lie channels_last.
 
-    With `whole_episodes` T is twice `num_steps`, the most that a segment may have then.
+    T is `num_steps`. With `whole_episodes` a segment may have up to twice as many steps, and T is
+    2 `num_steps`.
     """
     T, B = (2 if whole_episodes else 1) * num_steps, len(environments.rewards)
     first = torch.from_numpy(environments.observations)
@@ -65,10 +66,10 @@ class Actor:
         generator: Generator,
         row: WorkerRow,
     ) -> None:
-        """Begin all environments; `memory` is filled anew for every segment.
+        """Reset all environments; every segment is written into `memory`.
 
-        If it has more steps than `num_steps`, a segment goes on after these until all its episodes
-        have ended.
+        If `memory` has more than `num_steps` steps, a segment ends after `num_steps` steps or more,
+        where the episodes of all environments end at once, or where `memory` is full.
         """
         self._network, self.environments = network, environments
         self._generator, self._row = generator, row
@@ -110,7 +111,7 @@ class Actor:
             for b, observation in final_observations.items():
                 final = torch.from_numpy(observation[None])
                 final_values.append((t, b, network.step(final, self._state[b : b + 1]).values))
-            self._tell(finished)
+            self._record(finished)
             if self._num_steps <= t + 1 < T and self._starts.all():
                 T = t + 1
                 break
@@ -126,7 +127,7 @@ class Actor:
         return segment
 
     def state(self) -> dict[str, Any]:
-        """Return what the next segment depends on, the parameters apart. Unsaveable."""
+        """Return all that the next segment depends on, except parameters. Unsaveable."""
         return {
             "environments": self.environments.state(),
             "recurrent": self._state.clone(),
@@ -145,7 +146,7 @@ class Actor:
         if self._starts.any():
             self._state.mul_(torch.from_numpy(~self._starts).unsqueeze(-1))
 
-    def _tell(self, finished: list[tuple[float, int]]) -> None:
+    def _record(self, finished: list[tuple[float, int]]) -> None:
         self._row.beat(time.monotonic_ns())
         for return_, length in finished:
             self._row.episode(return_=return_, length=length, seconds=time.monotonic())

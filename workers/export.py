@@ -1,4 +1,4 @@
-"""A trained policy as a program of its own: one step of the network, for other languages and devices."""
+"""Export one step of a trained network as a program for other languages and devices."""
 
 import warnings
 from pathlib import Path
@@ -10,33 +10,41 @@ from a3c.networks.actor_critic import ActorCritic
 
 
 class ExportError(Exception):
-    """A policy that can't be exported so; one sentence with the fix in it."""
+    """A policy that can't be exported this way; the message is one sentence with the fix."""
 
 
 class PolicyStep(nn.Module):
-    """(observations [B, ...], state [B, S]) -> (policy [B, A], values [B], next state [B, S]); B is free."""
+    """(observations [B, ...], state [B, S]) -> (policy [B, A], values [B], next state [B, S]).
+
+    B may be any number.
+    """
 
     def __init__(self, model: ActorCritic) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One step; zeros are the state at the start of an episode."""
-        return self.model.step(observations, state)
+        """Take one step; the state at the start of an episode is zeros."""
+        policy, values, state = self.model.step(observations, state)
+        return policy, values, state  # torch.export saves plain tuples only
 
 
 def export_policy(model: ActorCritic, observation: Tensor, path: Path) -> None:
-    """Writes `path`: .pt2 for torch.export.load, .onnx for ONNX. `observation`: one, with batch axis. ExportError."""
+    """Write `path`: .pt2 for torch.export.load, .onnx for ONNX. ExportError.
+
+    `observation` [1, ...] is any one that the network takes.
+    """
     batch = observation.expand(2, *observation.shape[1:]).contiguous()
     arguments = (batch, model.initial_state(2))
     free = torch.export.Dim("batch", min=1)
     shapes = ({0: free}, {0: free})
     if path.suffix not in (".pt2", ".onnx"):
         raise ExportError(
-            f"{path}: a policy can be exported as .pt2 or .onnx; give the file one of these suffixes."
+            f"{path}: a policy can be exported as .pt2 or .onnx; "
+            "give the file one of these suffixes."
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, about itself
+        warnings.simplefilter("ignore")  # torch warns of its own code
         program = torch.export.export(PolicyStep(model).eval(), arguments, dynamic_shapes=shapes)
         if path.suffix == ".pt2":
             torch.export.save(program, path)

@@ -17,17 +17,20 @@ from shared_optim.flat import FlatParameters
 
 
 class Gradient:
-    """Differentiates an algorithm's loss at the present parameters; only the call must be written."""
+    """Differentiates an algorithm's loss at the present parameters.
+
+    A kind must define the call. The other methods do nothing unless it defines them, too.
+    """
 
     def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
         """Return the gradient [P], valid until the next call, and what goes with it.
 
-        It is that of a mean over the batch's own steps, without the batch's weight.
+        The batch's weight is not in it: the learner multiplies by it.
         """
         raise NotImplementedError
 
     def close(self, segment: Segment, *, moved: bool) -> None:
-        """Look back on a segment after its last step; `moved`: that step moved the parameters."""
+        """End a segment after its last push; `moved`: that push moved the parameters."""
 
     def state(self) -> dict[str, Any]:
         """Return what the next contribution depends on."""
@@ -38,7 +41,7 @@ class Gradient:
 
 
 class PlainGradient(Gradient):
-    """By PyTorch's autograd."""
+    """Differentiates by PyTorch's autograd."""
 
     def __init__(self, algorithm: Algorithm, network: Network, parameters: FlatParameters) -> None:
         self._algorithm, self._network, self._parameters = algorithm, network, parameters
@@ -67,7 +70,7 @@ class BoundProgram(Protocol):
 
 
 class TracedGradient(Gradient):
-    """By a traced program, and plainly for batches that the program does not fit."""
+    """Runs a traced program; differentiates plainly where the program does not fit a batch."""
 
     def __init__(self, program: BoundProgram, plain: PlainGradient) -> None:
         self._program, self._plain = program, plain
@@ -87,7 +90,7 @@ class TracedGradient(Gradient):
 
 
 class CurvedGradient(Gradient):
-    """With samples of the Fisher matrix, and the divergence that the last step caused."""
+    """Adds samples of the Fisher matrix, and the divergence that the last segment caused."""
 
     def __init__(
         self,
@@ -98,10 +101,11 @@ class CurvedGradient(Gradient):
         model: ActorCritic,
         average: Average,
     ) -> None:
-        """`network` acts and learns; samples are taken from the plain `model` inside it."""
+        """`network` acts and learns; samples are captured in the plain `model` inside it."""
         self._plain, self._algorithm, self._average = plain, algorithm, average
         self._network, self._model = network, model
-        self._last, self._next = 0.0, math.nan  # divergences: that is shown, that goes along next
+        # Divergences: the last one that is finite, which is shown, and the next contribution's.
+        self._last, self._next = 0.0, math.nan
 
     def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
         """See `Gradient`."""
@@ -114,11 +118,12 @@ class CurvedGradient(Gradient):
         return contribution
 
     def close(self, segment: Segment, *, moved: bool) -> None:
-        """Measure how far the policy has moved, in nats, where somebody wants to know."""
+        """Measure how far the policy has moved, in nats, if the algorithm has a `desired_kl`."""
         if self._algorithm.desired_kl is None:
             return
         divergence = self._algorithm.divergence(self._network, segment)
-        # All workers come to this meeting. One that is not a number tells all that nothing moved.
+        # All workers meet here. If nothing moved, one value that is not a number makes the mean of
+        # all not a number.
         own = segment.weight * (divergence if moved else divergence.fill_(math.nan))
         self._next = float(self._average(own))
         if math.isfinite(self._next):

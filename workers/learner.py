@@ -1,4 +1,4 @@
-"""The learner: a local copy of the parameters, gradients, and the exchange with the others."""
+"""The learner: a local copy of the parameters, its gradients, and their exchange."""
 
 import math
 import time
@@ -20,7 +20,7 @@ MAX_BAD_SEGMENTS = 10  # in a row, before the worker is replaced with fresh envi
 
 
 class LearningRate:
-    """η, by the steps that all workers have made."""
+    """η, constant or falling to 0 with the steps of all workers."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class LearningRate:
         of_groups: Mapping[tuple[int, ...], float],
         falls_until: int | None,
     ) -> None:
-        """`of_groups`: the rates of contributions that move some groups of parameters only.
+        """`lr` is the rate, except of contributions that move just the groups in `of_groups`.
 
         `falls_until`: the step at which a linear decay reaches 0; None for a constant rate.
         """
@@ -37,7 +37,7 @@ class LearningRate:
         self.steps = 0  # environment steps of all workers when the present segment began
 
     def __call__(self, groups: tuple[int, ...] = ()) -> float:
-        """Return the rate of a contribution that moves `groups`; (): all."""
+        """Return the rate of a contribution that moves `groups` of parameters; (): all."""
         lr = self._of_groups.get(groups, self._lr)
         if self._falls_until is None:
             return lr
@@ -66,14 +66,17 @@ class Learner:
         self._updates_at_pull, self._pull_seconds = 0, 0.0
 
     def pull(self) -> None:
-        """Copy the shared parameters."""
+        """Copy the shared parameters into the local ones."""
         self._updates_at_pull = self._progress.total("updates")
         began = time.perf_counter()
         self.exchange.pull(self.parameters.vector)
         self._pull_seconds = time.perf_counter() - began
 
     def gradient(self, batch: Batch) -> Contribution:
-        """Differentiate the loss of a batch, and weight what it gives among all workers."""
+        """Differentiate a batch's loss; multiply gradient and statistics by the batch's weight.
+
+        The weight is the batch's share of all workers' steps. Nothing else weights a contribution.
+        """
         learning_rate = self.learning_rate(batch.groups)
         if batch.weight == 0:
             return Contribution(
@@ -90,14 +93,14 @@ class Learner:
         return contribution
 
     def push(self, contribution: Contribution) -> None:
-        """Contribute to the shared parameters; count what was applied, or that it was dropped."""
+        """Contribute to the shared parameters; count the contribution as applied or dropped."""
         self._row.beat(time.monotonic_ns())
         policy_lag = 0
         if self.exchange.asynchronous:
             policy_lag = self._progress.total("updates") - self._updates_at_pull
         began = time.perf_counter()
         applied = self.exchange.push(contribution)
-        if applied is None:  # a predecessor has counted it
+        if applied is None:  # the worker that this one replaced has counted it
             self._last_finite = True
             return
         self._last_finite = math.isfinite(applied.norm)
@@ -114,7 +117,7 @@ class Learner:
         self._row.contribution(statistics, policy_lag=policy_lag, updates=self._counts)
 
     def close(self, segment: Segment) -> None:
-        """End a segment. FloatingPointError after too many whose gradients were not finite."""
+        """End a segment. FloatingPointError after too many in a row with a dropped gradient."""
         self._gradient.close(segment, moved=self._last_finite)
         self._bad_segments = 0 if self._all_finite else self._bad_segments + 1
         self._all_finite = True
@@ -124,7 +127,7 @@ class Learner:
             )
 
     def state(self) -> dict[str, Any]:
-        """Return what the next contribution depends on, parameters apart."""
+        """Return what the next contribution depends on, except parameters."""
         return self._gradient.state()
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -12,12 +12,12 @@ from shared_optim.memory import SharedTensor
 from shared_optim.rendezvous import RendezvousMemory
 from workers.progress import ProgressTable
 
-_PASSING = ("progress", "barrier", "kfac")  # what a run does not go on from, or not as it is
+_LEFT_OUT = ("progress", "barrier", "kfac")  # by `copy`: a run makes these anew
 
 
 @dataclass(frozen=True, kw_only=True)
 class BarrierMemory:
-    """What workers write so that their contributions act together."""
+    """What workers write to make their contributions act together."""
 
     rendezvous: RendezvousMemory
     mean: MeanMemory
@@ -26,7 +26,7 @@ class BarrierMemory:
     def create(
         cls, num_workers: int, num_parameters: int, *, context: BaseContext
     ) -> "BarrierMemory":
-        """All zero. OSError if there is no room for it."""
+        """Return memory that is all zero. OSError if there is no room for it."""
         return cls(
             rendezvous=RendezvousMemory.create(num_workers, context=context),
             mean=MeanMemory.create(num_workers, num_parameters, context=context),
@@ -46,11 +46,11 @@ class SharedMemory:
     kfac: KFACMemory | None = None  # None for other optimizers
 
     def copy(self) -> dict[str, Tensor]:
-        """Copy what a run goes on from, as tensors.
+        """Copy what a resumed run goes on from, as tensors.
 
-        These are parameters, statistics, normaliser, returns and counters; the last three have a
-        row a worker.
+        These are parameters, statistics, normaliser, returns and counters. The last three have one
+        row for each worker.
         """
-        names = [field.name for field in fields(self) if field.name not in _PASSING]
+        names = [field.name for field in fields(self) if field.name not in _LEFT_OUT]
         copies: dict[str, Tensor] = {name: getattr(self, name).tensor.clone() for name in names}
         return copies | {"counters": torch.from_numpy(self.progress.counters.copy())}

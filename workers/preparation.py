@@ -1,4 +1,4 @@
-"""What every algorithm wants done to a segment before it learns from it."""
+"""Preparations: what is done to every segment before an algorithm learns from it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,10 @@ def end_truncated(segment: Segment) -> Segment:
 
 
 def weigher(exchange: Exchange) -> Preparation:
-    """Weigh segments by their lengths, where these differ from one segment to the next."""
+    """Return the preparation that sets a segment's weight: its length over the workers' mean.
+
+    It is for segments whose lengths differ from one to the next.
+    """
 
     def weigh(segment: Segment) -> Segment:
         num_steps = torch.tensor([len(segment.rewards)], dtype=torch.float64)
@@ -30,7 +33,10 @@ def weigher(exchange: Exchange) -> Preparation:
 
 
 def reward_scaler(scale: RewardScale, exchange: Exchange) -> Preparation:
-    """Divide rewards by the deviation of returns, once all workers have added theirs to it."""
+    """Return the preparation that divides rewards, in place, by the deviation of their sums.
+
+    Before that, the rewards of all workers are added to the statistics of these discounted sums.
+    """
 
     def scale_rewards(segment: Segment) -> Segment:
         ended = segment.terminated | segment.truncated

@@ -1,4 +1,4 @@
-"""What every child process does first: its signals, threads and memory, and an end when its parent ends."""
+"""What a child process does first: signals, threads, memory, and an end with its parent."""
 
 import contextlib
 import ctypes
@@ -25,28 +25,33 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def limit_threads() -> None:
-    """One thread for every numeric library that is imported after this; workers share the cores, threads would fight for them."""
+    """Give every numeric library that is imported after this one thread.
+
+    Workers share the cores already; more threads than cores would slow each other down.
+    """
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def deaf_children() -> Iterator[None]:
-    """Processes started inside inherit blocked signals: those meant to end a run are the main process's to answer.
+    """Block the signals that end a run in processes that are started inside.
 
-    Terminals, timeout(1) and schedulers signal the whole group; workers that died of it would be taken for failures.
+    Only the main process answers these signals. Terminals, timeout(1) and schedulers send them to
+    the whole group of processes, and workers that died of one would be taken for failures.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # it would be started now otherwise, and unblocks signals when it has been
+    # Otherwise the tracker would be started inside, and starting it unblocks the signals.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(
         signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
     )
@@ -57,7 +62,7 @@ def deaf_children() -> Iterator[None]:
 
 
 def prepare_child(title: str, log: TextIO) -> None:
-    """Makes the process single-threaded and mortal with its parent, leaves Ctrl-C to the parent, and writes errors to `log`."""
+    """Prepare this process: one thread, no Ctrl-C, errors to `log`, an end with its parent."""
     import cv2
     import torch
 
@@ -65,9 +70,8 @@ def prepare_child(title: str, log: TextIO) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     faulthandler.enable(log)
-    os.dup2(
-        log.fileno(), 2
-    )  # what libraries say on their own belongs in the log, not between the lines on the terminal
+    # What libraries print on their own goes to the log, too, and not to the terminal.
+    os.dup2(log.fileno(), 2)
     _die_with_parent()
     try:
         from setproctitle import setproctitle
@@ -77,9 +81,10 @@ def prepare_child(title: str, log: TextIO) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Keeps memory that was freed for the next update, at the cost of a resident size that stays at its peak."""
-    # Activations of a segment are megabytes; glibc would give them back to the kernel after each update and fault them in
-    # page by page at the next: a third of the learning time.
+    """Keep freed memory for the next update; the resident size then stays at its peak."""
+    # The activations of a segment take megabytes. By default glibc returns them to the kernel after
+    # each update, and the next update faults them in again page by page. This took a third of the
+    # learning time.
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
@@ -88,9 +93,10 @@ def keep_freed_memory() -> None:
 
 
 def lengthen_time_slice(milliseconds: float = 100.0) -> None:
-    """Asks Linux (6.12 and later) to let this process compute that long at a stretch; elsewhere nothing happens.
+    """Ask Linux (6.12 and later) to let this process compute that long at a stretch.
 
-    With more workers than cores, each switch to another worker empties the caches of the network's parameters.
+    With more workers than cores, the network's parameters leave the caches at each switch to
+    another worker. On other systems nothing happens.
     """
     if sys.platform != "linux":
         return
@@ -104,7 +110,7 @@ def lengthen_time_slice(milliseconds: float = 100.0) -> None:
 
 
 def _die_with_parent() -> None:
-    """Ends this process when its parent is gone, by the kernel on Linux and by a watching thread everywhere."""
+    """End this process when its parent ends: by the kernel on Linux, by a thread everywhere."""
     if sys.platform == "linux":
         _let_fork_server_end()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -120,8 +126,9 @@ def _die_with_parent() -> None:
 
 
 def _let_fork_server_end() -> None:
-    # The fork server, whose death tells the kernel to kill us, lives while anybody holds the pipe to it. Each child is given
-    # an end, to start children of its own, and a stopped child would hold it for ever.
+    # The kernel kills this process when the fork server ends. The fork server ends when no process
+    # holds the pipe to it any more. Each child inherits an end of this pipe, to start children of
+    # its own, and a stopped child would hold it for ever.
     from multiprocessing import forkserver
 
     held = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)

@@ -1,4 +1,7 @@
-"""What an exact resume needs: everything the workers share, and what each has of its own, between two segments at the barrier."""
+"""What an exact resume needs: what all workers share, and what each worker has of its own.
+
+It is taken between two segments at the barrier.
+"""
 
 import io
 import random
@@ -12,19 +15,20 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a worker sends between two segments, all workers at the same moment."""
+    """What a worker sends between two segments; all workers send it at the same moment."""
 
     steps: int  # of all workers, until then
-    own: (
-        bytes | None
-    )  # what `pack` made of the worker's own state; None if an environment can't be saved
-    shared: bytes | None  # worker 0 adds what all share
+    own: bytes | None  # the worker's packed state; None if an environment can't be saved
+    shared: bytes | None  # what all workers share, packed; from worker 0 only
     problem: str = ""  # why an environment can't be saved
 
 
 def random_state() -> dict[str, Any]:
-    """Where this process's global generators stand: torch's, and those that environments may use."""
-    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (no new one is made here)
+    """Return the states of this process's global generators: torch's, NumPy's and Python's.
+
+    Environments may use the latter two.
+    """
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (environments use it)
     version, numbers, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),
@@ -34,7 +38,7 @@ def random_state() -> dict[str, Any]:
 
 
 def load_random_state(state: dict[str, Any]) -> None:
-    """Puts them back there."""
+    """Set the global generators to what `random_state` returned."""
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
@@ -43,34 +47,37 @@ def load_random_state(state: dict[str, Any]) -> None:
 
 
 def pack(state: dict[str, Any]) -> bytes:
-    """A state as bytes: the way of tensors through a pipe would cost a file descriptor each."""
+    """Return a state as bytes.
+
+    A pipe would send each tensor by a file descriptor of its own; bytes need none.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def unpack(packed: bytes) -> dict[str, Any]:
-    """The state again."""
+    """Return the state that was packed."""
     state: dict[str, Any] = torch.load(io.BytesIO(packed), weights_only=True)
     return state
 
 
-# What all share; what each worker has of its own, or None and the reason why it can't be saved.
+# What all workers share; what each has of its own, or None if one can't be saved; the reason why.
 CompleteReports = tuple[dict[str, Tensor], list[dict[str, Any]] | None, str]
 
 
 class Reports:
-    """Collects the workers' reports until those of one moment are complete."""
+    """Collects reports until all workers have sent theirs of the same moment."""
 
     def __init__(self, num_workers: int) -> None:
         self._latest: list[Report | None] = [None] * num_workers
 
     def add(self, worker: int, report: Report) -> None:
-        """Files a report; it replaces the worker's last one."""
+        """Keep a report in place of the worker's last one."""
         self._latest[worker] = report
 
     def take(self) -> CompleteReports | None:
-        """What was reported of one moment, once all workers have."""
+        """Return the reports of one moment, once, when they are complete; None before."""
         reports = [report for report in self._latest if report is not None]
         if len(reports) < len(self._latest) or len({report.steps for report in reports}) > 1:
             return None

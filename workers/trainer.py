@@ -22,32 +22,30 @@ from workers.snapshot import set_scaling
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Acts on a local copy of the parameters, and pushes gradients to the shared ones.
+    """A worker: acts on a local copy of the parameters, pushes gradients to the shared ones.
 
     The exchange decides which worker waits for which.
     """
 
     worker: int
-    model: ActorCritic  # of which the actor and the learner hold parameters and scaling
+    model: ActorCritic  # whose parameters and scaling actor and learner use
     actor: Actor
     algorithm: Algorithm
     learner: Learner
-    preparations: Sequence[Preparation]  # what is done to every segment, in order
+    preparations: Sequence[Preparation]  # of every segment, in order
     reward_scale: RewardScale
     normaliser: SharedNormaliser | None  # of observations; None where they are not normalised
     memory: SharedMemory
-    num_env_steps: int  # of all workers, until the run is over
-    send: Callable[[Report], None]  # takes what an exact resume needs to the main process
+    num_env_steps: int  # of all workers, after which the run is over
+    send: Callable[[Report], None]  # to the main process, for an exact resume
 
     def __post_init__(self) -> None:
-        self._progress, self._row = (
-            self.memory.progress,
-            WorkerRow(self.memory.progress, self.worker),
-        )
+        self._progress = self.memory.progress
+        self._row = WorkerRow(self._progress, self.worker)
         self._reports_sent = self._progress.reports_wanted
 
     def run(self) -> None:
-        """Pull; until finished play a segment, and for each batch of it differentiate, push, pull."""
+        """Pull; until finished play a segment, and for each batch differentiate, push, pull."""
         average = self.learner.exchange.average
         self.learner.pull()
         while not self.finished():
@@ -61,7 +59,11 @@ class Trainer:
             self.close(segment)
 
     def finished(self) -> bool:
-        """Look, before each segment, where the run stands; at a barrier all workers see the same."""
+        """Return whether the run is over; at a barrier all workers get the same answer.
+
+        It is called before each segment: it also sets the learning rate's steps and the scaling of
+        observations, and at a barrier it reports, if that was asked for or the run is over.
+        """
         exchange, progress = self.learner.exchange, self._progress
         lost, to_report = exchange.lost, progress.reports_wanted > self._reports_sent
         seen = [progress.total("steps"), progress.stopping, to_report]
@@ -70,22 +72,23 @@ class Trainer:
         self.learner.learning_rate.steps = int(steps)
         if self.normaliser is not None:
             set_scaling(self.model, self.normaliser)
-        # A worker whose predecessor went on from here goes on, too.
+        # A replacement goes on where its predecessor went on.
         finished = not lost and bool(stopping > 0 or steps >= self.num_env_steps)
         if not exchange.asynchronous:
             if not lost and (finished or somebody_to_report > 0):
                 self._report(int(steps))
-            exchange.meet()  # until then nobody goes on and changes what worker 0 copies
+            # Before this meeting nobody goes on and changes what worker 0 copies.
+            exchange.meet()
         return finished
 
     def prepare(self, segment: Segment) -> Segment:
-        """Do to a segment what every algorithm wants done."""
+        """Return the segment after all preparations."""
         for preparation in self.preparations:
             segment = preparation(segment)
         return segment
 
     def close(self, segment: Segment) -> None:
-        """End a segment: statistics and counters. FloatingPointError, see `Learner.close`."""
+        """End a segment: statistics, counters, a new round. FloatingPointError of the learner."""
         self.learner.close(segment)
         self.observe(segment.observations)
         self._row.add("segments", 1)
@@ -97,7 +100,7 @@ class Trainer:
             self.normaliser.update(self.worker, observations.flatten(0, 1).numpy())
 
     def state(self) -> dict[str, Any]:
-        """Return what an exact resume needs of this worker alone. Unsaveable."""
+        """Return what an exact resume needs of this worker, in plain containers. Unsaveable."""
         return {
             "actor": self.actor.state(),
             "reward_scale": self.reward_scale.state(),
@@ -106,7 +109,7 @@ class Trainer:
         }
 
     def load_state(self, packed: bytes) -> None:
-        """Go on where a packed `state` was taken."""
+        """Go on where a `state`, packed here, was taken."""
         state = unpack(packed)
         self.actor.load_state(state["actor"])
         self.reward_scale.load_state(state["reward_scale"])

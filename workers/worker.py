@@ -1,4 +1,4 @@
-"""A worker's process: from a task to a trainer."""
+"""The process of a training worker: from its task to its trainer."""
 
 import random
 import time
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker's process is given."""
+    """What the process of a worker is given."""
 
     config: Config
     environment: ResolvedId
     spaces: Spaces
     memory: SharedMemory
     worker: int
-    stream: tuple[int, ...]  # names its random numbers, with the seed and the worker's number
+    stream: tuple[int, ...]  # its random numbers follow from this, the seed and the worker
     log_path: str
     program: "Program | None" = None  # the traced gradient of the algorithm's loss
-    state: bytes | None = None  # with which an exact resume goes on, see `workers/resume.py`
+    state: bytes | None = None  # packed, where an exact resume goes on; see `workers/resume.py`
 
 
 def run_worker(task: Task, pipe: Connection) -> None:
@@ -56,7 +56,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
         keep_freed_memory()
         prepare_child(f"a3c worker {task.worker}", log)
         if task.config.exchange == "hogwild":
-            # At a barrier a worker that computes on would keep the others waiting.
+            # At a barrier the others would wait for a worker that computes for longer.
             lengthen_time_slice()
         try:
             build_trainer(task, send=pipe.send).run()
@@ -66,7 +66,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
 
 
 def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
-    """Build all that a worker is made of; `send` takes its reports to the main process."""
+    """Build all parts of a worker; `send` sends its reports to the main process."""
     config, memory = task.config, task.memory
     row = WorkerRow(memory.progress, task.worker)
     torch_seed, *env_seeds = _seeds(task)
@@ -163,12 +163,15 @@ def _seeds(task: Task) -> list[int]:
 
 
 def _share(task: Task) -> tuple[int, float]:
-    """Return the steps of this worker's segments, and their weight in the mean of all workers'."""
+    """Return the steps of this worker's segments, and their weight.
+
+    The weight is the number of steps, divided by the mean of all workers' numbers at a barrier.
+    """
     config = task.config
     step_sizes = config.distributed_step_size or (config.num_steps,)
     num_steps = [step_sizes[w % len(step_sizes)] for w in range(config.num_processes)]
     own = num_steps[task.worker]
-    if task.memory.barrier is None:  # each contribution acts alone
+    if task.memory.barrier is None:  # a contribution acts alone
         return own, 1.0
     return own, own * len(num_steps) / sum(num_steps)
 

@@ -29,7 +29,7 @@ from workers.settings.recipes import build_algorithm
 def optimizer_statistics_size(
     config: Config, num_parameters: int, kfac: KFACMemory | None = None
 ) -> int:
-    """Return how many numbers the optimizer of `config` remembers."""
+    """Return how many numbers the shared optimizer keeps."""
     if kfac is not None:
         return kfac_statistics_size(kfac.maps, num_parameters)
     return statistics_size(config.optimizer, num_parameters, amsgrad=config.amsgrad)
@@ -45,8 +45,8 @@ def build_exchange(
 ) -> Exchange:
     """Build one worker's exchange over the shared parameters.
 
-    With --no-shared a lock-free worker has optimizer statistics of its own. A worker at a barrier
-    calls `beat` while it waits. `inversion_failed` is called where K-FAC could not invert.
+    With --no-shared and without a barrier the worker has optimizer statistics of its own. At a
+    barrier it calls `beat` while it waits. K-FAC calls `inversion_failed` where it cannot invert.
     """
     parameters, statistics = memory.parameters.tensor, memory.statistics.tensor
     if config.no_shared and memory.barrier is None:
@@ -110,9 +110,9 @@ def _build_optimizer(config: Config, parameters: Tensor, statistics: Tensor) -> 
 def build_kfac_memory(
     config: Config, model: ActorCritic, *, context: BaseContext
 ) -> KFACMemory | None:
-    """Build what K-FAC needs where it is the optimizer; None elsewhere.
+    """Build what K-FAC needs; None if the optimizer is another one.
 
-    ValueError where nothing is known of a parameter's curvature.
+    ValueError if nothing is known of a parameter's curvature.
     """
     if config.optimizer != "kfac":
         return None
@@ -146,7 +146,7 @@ def build_kfac_memory(
 
 
 def _known(model: ActorCritic, parameters: FlatParameters, covered: set[Tensor]) -> list[Known]:
-    """Return the parameters that belong to no linear map. ValueError for an unknown one."""
+    """Return the parameters outside linear maps, with their curvature. ValueError if unknown."""
     known = []
     for name, parameter in model.named_parameters():
         if parameter in covered:

@@ -21,10 +21,10 @@ class Spaces:
 
     observation_shape: tuple[int, ...]
     observation: str  # "frame42", "stack42", "stack84", "ram" or "vector"
-    num_actions: int  # how many there are to choose from, or of how many numbers one consists
+    num_actions: int  # choices; of a continuous action, its numbers
     continuous: bool = False
-    bounded: bool = True  # whether each number of a continuous action has bounds
-    choices: tuple[int, ...] = ()  # sizes of the choices that make an action, if several do
+    bounded: bool = True  # whether all numbers of a continuous action have bounds
+    choices: tuple[int, ...] = ()  # of an action made of several choices, the size of each
 
     @property
     def num_statistics(self) -> int:
@@ -76,7 +76,7 @@ def auxiliary_heads(config: Config, spaces: Spaces) -> Sequence[AuxiliaryHead]:
 
 
 def blank_segment(model: ActorCritic, shape: tuple[int, int]) -> Segment:
-    """Return a segment [T, B] of zeros, of which the network could make something."""
+    """Return a segment [T, B] of zeros that the network takes."""
     head = model.head
     return Segment.seen(
         observations=torch.zeros(*shape, *model.observation_shape),

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def build_algorithm(
     config: Config, worker: int = 0, *, auxiliary_heads: tuple[AuxiliaryHead, ...] = ()
 ) -> Algorithm:
-    """Build the losses of `--algo`, as one of the workers has them.
+    """Build the algorithm of --algo for one of the workers.
 
-    A field of the algorithm's class gets the value of the flag of its name.
+    A field of the algorithm's class gets the value of the flag with the same name. The arguments
+    of the algorithm's row come on top.
     """
     row = recipe(config.algo)
     module, _, name = row.algorithm.partition(":")
@@ -52,10 +53,10 @@ def check_fast(config: Config) -> None:
 
 
 def trace_gradient(config: Config, model: ActorCritic) -> "Program | None":
-    """Trace the gradient of an algorithm whose row says so; None for settings that gain nothing.
+    """Trace the gradient of the loss, or return None where that gains nothing. UsageError.
 
-    They gain where a pass has several minibatches, alike in size, and the network has neither
-    convolutions nor a core. UsageError as in `check_fast`.
+    It is done for algorithms whose row allows it. It gains where a pass has several minibatches of
+    one size, and the network has neither convolutions nor a core.
     """
     check_fast(config)
     if not (config.fast and recipe(config.algo).traced) or config.num_mini_batch == 1:
@@ -80,9 +81,9 @@ def trace_gradient(config: Config, model: ActorCritic) -> "Program | None":
 def build_network(
     config: Config, model: ActorCritic, *, observations: Tensor, next_observations: Tensor
 ) -> Network:
-    """Build what a worker acts and learns with: the model, or the fast network around it.
+    """Return the network that a worker acts and learns with: fast, or with --no-fast the model.
 
-    Observations of a segment lie in `observations` [T, B, ...], those after it in
+    The observations of a segment lie in `observations` [T, B, ...], those after its last step in
     `next_observations` [B, ...].
     """
     if not config.fast:
