@@ -96,7 +96,7 @@ class Segment:
         return Segment(**columns, state=self.state[environments], weight=self.weight)
 
     def split(self, sizes: list[int]) -> Iterator["Segment"]:
-        """Yield views of consecutive environments, as many in each as `sizes` says."""
+        """Yield views of consecutive groups of environments, of the given sizes."""
         columns = self._columns()
         pieces = zip(*(torch.split(value, sizes, 1) for value in columns.values()), strict=True)
         for piece, state in zip(pieces, torch.split(self.state, sizes), strict=True):

@@ -5,9 +5,10 @@ import torch
 
 from a3c.acktr import CRITIC, POLICY, NaturalActorCritic
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.heads import Categorical, DiagonalGaussian
-from a3c.model import ActorCritic
-from tests.a3c.test_advantage_actor_critic import make_model, make_segment
+from a3c.networks.actor_critic import ActorCritic
+from a3c.networks.heads import Categorical, DiagonalGaussian
+from a3c.segment import Segment
+from tests.a3c.segments import make_model, make_segment, unroll
 
 SETTINGS = {"gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.02, "value_loss_coef": 0.3}
 
@@ -37,10 +38,8 @@ def test_values_are_sampled_with_deviation_one():
     model = ActorCritic(
         observation_shape=(4,), head=Categorical(3), activation="tanh", hidden_size=8
     )
-    algorithm, segment = (
-        NaturalActorCritic(**SETTINGS, value_fisher_coef=0.25),
-        make_segment(model, 100, 40),
-    )
+    algorithm = NaturalActorCritic(**SETTINGS, value_fisher_coef=0.25)
+    segment = make_segment(model, 100, 40)
     _, g = algorithm.capture(model, segment).samples[-1]
     assert g.shape == (4000, 1)
     torch.testing.assert_close(float(g.std()), 0.5, atol=0.03, rtol=0)
@@ -54,7 +53,7 @@ def test_some_steps_stand_for_all_in_whole_sequences_where_a_state_is_carried(re
         observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8
     )
     segment = make_segment(model, 5, 6)
-    captured = NaturalActorCritic(**SETTINGS, num_fisher_steps=7).capture(model, segment)
+    captured = NaturalActorCritic(**SETTINGS, fisher_steps=7).capture(model, segment)
     assert {len(a) for a, _ in captured.samples} == {expected}
     maps = {weight.shape for weight, *_ in captured.maps}
     assert ((32, 8) in maps) == (recurrent == "lstm")  # both of the cell's maps
@@ -105,15 +104,38 @@ def test_the_divergence_is_that_of_the_policy_that_acted_from_the_present_one():
     algorithm = NaturalActorCritic(**SETTINGS)
     assert float(algorithm.divergence(model, segment)) == pytest.approx(0.0, abs=1e-6)
     before = torch.distributions.Normal(
-        model.unroll(segment)[0].detach(), head.log_std.detach().exp().clone()
+        unroll(model, segment)[0].detach(), head.log_std.detach().exp().clone()
     )
     with torch.no_grad():
         model.actor.weight.add_(0.02 * torch.randn_like(model.actor.weight))
         head.log_std.sub_(0.1)
     after = torch.distributions.Normal(
-        model.unroll(segment)[0].detach(), head.log_std.detach().exp()
+        unroll(model, segment)[0].detach(), head.log_std.detach().exp()
     )
     expected = torch.distributions.kl_divergence(before, after).sum(-1).mean()
     torch.testing.assert_close(
         algorithm.divergence(model, segment), expected.unsqueeze(0), rtol=0.05, atol=0
     )
+
+
+def test_samples_are_float32_whatever_the_networks_precision_and_leave_it_as_it_is():
+    torch.manual_seed(0)
+    observations = torch.randint(0, 255, (4, 3, 1, 42, 42)).to(torch.uint8)
+    found = []
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        model = ActorCritic(
+            observation_shape=(1, 42, 42),
+            head=Categorical(3),
+            hidden_size=8,
+            precision=precision,
+        )
+        segment = Segment.seen(
+            observations=observations,
+            starts=torch.zeros(4, 3, dtype=torch.bool),
+            state=model.initial_state(3),
+            actions=torch.zeros(4, 3, dtype=torch.int64),
+        )
+        found.append(NaturalActorCritic(**SETTINGS).capture(model, segment).samples)
+        assert model.precision == precision
+    torch.testing.assert_close(found[1], found[0])

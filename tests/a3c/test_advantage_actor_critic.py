@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import pytest
@@ -5,68 +6,24 @@ import torch
 from torch import Tensor
 
 from a3c.advantage_actor_critic import AdvantageActorCritic
-from a3c.algorithm import Algorithm, Statistics
-from a3c.heads import Categorical, DiagonalGaussian, Head
-from a3c.model import ActorCritic
+from a3c.networks.heads import DiagonalGaussian
 from a3c.ppo import ProximalPolicyOptimization
-from a3c.returns import generalized_advantages
-from a3c.segment import Segment
-from tests.a3c.segments import unrolled
-
-
-def make_segment(model: ActorCritic, T: int, B: int) -> Segment:
-    torch.manual_seed(1)
-    observations, starts = torch.randn(T, B, 4), torch.rand(T, B) < 0.2
-    state = model.initial_state(B)
-    with torch.no_grad():
-        policy, values = unrolled(model, observations, state, starts)
-        actions = model.head.sample(
-            policy, model.head.noise((T, B), torch.Generator().manual_seed(1))
-        )
-        log_probs, _ = model.head.log_prob_and_entropy(policy, actions)
-    terminated = torch.rand(T, B) < 0.2
-    truncated = ~terminated & (torch.rand(T, B) < 0.2)
-    next_values = torch.randn(T, B)
-    next_values[:-1] = torch.where(truncated[:-1], next_values[:-1], values[1:])
-    return Segment(
-        observations=observations,
-        starts=starts,
-        state=state,
-        actions=actions,
-        log_probs=log_probs,
-        values=values,
-        rewards=torch.randn(T, B),
-        terminated=terminated,
-        truncated=truncated,
-        next_values=next_values,
-    )
-
-
-def losses(
-    algorithm: Algorithm, model: ActorCritic, segment: Segment
-) -> list[tuple[Tensor, Statistics]]:
-    return [algorithm.loss(model, batch) for batch in algorithm.batches(segment)]
-
-
-def make_model(head: Head | None = None) -> ActorCritic:
-    torch.manual_seed(0)
-    return ActorCritic(
-        observation_shape=(4,), head=head or Categorical(3), recurrent="lstm", hidden_size=8
-    )
+from tests.a3c.segments import advantages_of, losses, make_model, make_segment, unroll
 
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_the_critic_may_learn_returns_of_another_lambda(normalize):
-    segment, common = (
-        make_segment(make_model(), 9, 2),
-        {"gamma": 0.9, "entropy_coef": 0.0, "value_loss_coef": 1.0},
-    )
+    segment = make_segment(make_model(), 9, 2)
+    common = {"gamma": 0.9, "entropy_coef": 0.0, "value_loss_coef": 1.0}
 
     def worth(gae_lambda: float, value_gae_lambda: float | None = None) -> tuple[Tensor, Tensor]:
-        lambdas = {"gae_lambda": gae_lambda, "value_gae_lambda": value_gae_lambda}
-        return AdvantageActorCritic(**common, **lambdas, normalize_advantages=normalize).targets(
-            segment
+        algorithm = AdvantageActorCritic(
+            **common,
+            gae_lambda=gae_lambda,
+            value_gae_lambda=value_gae_lambda,
+            normalize_advantages=normalize,
         )
+        return algorithm.targets(segment)
 
     advantages, returns = worth(0.5, 1.0)
     torch.testing.assert_close(advantages, worth(0.5)[0])
@@ -86,7 +43,7 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
         loss_reduction=loss_reduction,
     )
     ((loss, statistics),) = losses(algorithm, model, segment)
-    policy, values = model.unroll(segment)
+    policy, values = unroll(model, segment)
     expected = torch.zeros(())
     for b in range(B):
         R = segment.next_values[-1, b]
@@ -107,7 +64,7 @@ def test_loss_equals_the_algorithm_of_the_paper_step_by_step(loss_reduction):
 def test_values_of_the_unroll_are_those_that_were_acted():
     model = make_model()
     segment = make_segment(model, 6, 2)
-    _, values = model.unroll(segment)
+    _, values = unroll(model, segment)
     torch.testing.assert_close(values, segment.values)
 
 
@@ -115,10 +72,7 @@ def test_entropy_can_be_weighed_by_the_advantages():
     model = make_model()
     segment = make_segment(model, 9, 2)
     settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3}
-    names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(
-        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.7
-    )
+    advantages = advantages_of(segment, gamma=0.9, gae_lambda=0.7)
     scale = float(advantages.pow(2).mean() ** 0.5)
     ((scaled, _),) = losses(
         AdvantageActorCritic(**settings, entropy_coef=0.02, entropy_scale="advantage"),
@@ -138,7 +92,7 @@ def test_entropy_can_be_weighed_by_the_advantages():
     [
         AdvantageActorCritic,
         functools.partial(
-            ProximalPolicyOptimization, clip_param=0.1, num_epochs=1, num_mini_batch=1
+            ProximalPolicyOptimization, clip_param=0.1, ppo_epoch=1, num_mini_batch=1
         ),
     ],
 )
@@ -152,9 +106,60 @@ def test_means_beyond_the_bounds_cost(algorithm):
     settings = {"gamma": 0.9, "gae_lambda": 0.7, "value_loss_coef": 0.3, "entropy_coef": 0.0}
     ((with_bounds, _),) = losses(algorithm(**settings, bounds_loss_coef=0.4), model, segment)
     ((without, _),) = losses(algorithm(**settings), model, segment)
-    policy, _ = model.unroll(segment)
+    policy, _ = unroll(model, segment)
     squares = [max(abs(mean) - 1, 0) ** 2 for mean in policy.flatten().tolist()]
     torch.testing.assert_close(
         float((with_bounds - without).detach()), 0.4 * sum(squares) / 18, rtol=1e-4, atol=1e-6
     )
     assert sum(squares) > 1
+
+
+@pytest.mark.parametrize("loss_reduction", ["mean", "sum"])
+def test_segments_of_different_lengths_make_the_gradient_of_one_batch(loss_reduction):
+    """A weighted mean counts each step alike; so does a sum without any weight."""
+    model = make_model(recurrent="none")
+    whole = make_segment(model, 5, 4)
+    algorithm = AdvantageActorCritic(
+        gamma=0.9,
+        gae_lambda=1.0,
+        entropy_coef=0.02,
+        value_loss_coef=0.3,
+        loss_reduction=loss_reduction,
+    )
+
+    def gradient(batch):
+        loss, _ = algorithm.loss(model, batch)
+        return [*torch.autograd.grad(loss, [*model.parameters()])]
+
+    (batch,) = algorithm.batches(whole)
+    together = gradient(batch)
+    mean = [torch.zeros_like(part) for part in together]
+    for environments in ([0], [1, 2, 3]):
+        part = whole.of(torch.tensor(environments))
+        part = dataclasses.replace(part, weight=len(environments) / 2)
+        (batch,) = algorithm.batches(part)
+        assert batch.weight == (part.weight if loss_reduction == "mean" else 1)
+        for total, own in zip(mean, gradient(batch), strict=True):
+            total += batch.weight * own / 2
+    scale = 1 if loss_reduction == "mean" else 2  # half of the sum over both
+    torch.testing.assert_close([scale * part for part in mean], together)
+
+
+def test_the_scale_of_the_entropy_is_that_of_all_workers_steps():
+    model = make_model(recurrent="none")
+    whole = make_segment(model, 5, 4)
+    algorithm = AdvantageActorCritic(
+        gamma=0.9,
+        gae_lambda=1.0,
+        entropy_coef=0.02,
+        value_loss_coef=0.3,
+        entropy_scale="advantage",
+    )
+    (expected,) = algorithm.batches(whole)
+    squares = []
+    for environments in ([0], [1, 2, 3]):
+        part = whole.of(torch.tensor(environments))
+        part = dataclasses.replace(part, weight=len(environments) / 2)
+        (batch,) = algorithm.batches(part, lambda values: squares.append(values) or values)
+        assert batch.entropy_scale == pytest.approx(float(squares[-1]) ** 0.5)
+    assert expected.entropy_scale == pytest.approx(float(sum(squares) / 2) ** 0.5)

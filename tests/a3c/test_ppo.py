@@ -2,11 +2,9 @@ import pytest
 import torch
 
 from a3c.algorithm import Batch
-from a3c.heads import Categorical
-from a3c.model import ActorCritic
+from a3c.networks.actor_critic import ActorCritic
 from a3c.ppo import ProximalPolicyOptimization
-from a3c.returns import generalized_advantages
-from tests.a3c.test_advantage_actor_critic import losses, make_model, make_segment
+from tests.a3c.segments import advantages_of, losses, make_model, make_segment, unroll
 
 SETTINGS = {
     "gamma": 0.9,
@@ -29,15 +27,11 @@ def test_loss_equals_the_clipped_objective_step_by_step():
     model, (T, B) = make_model(), (9, 2)
     segment = make_segment(model, T, B)
     move(model)
-    ((loss, _),) = losses(
-        ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1), model, segment
-    )
-    names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(
-        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
-    )
+    algorithm = ProximalPolicyOptimization(**SETTINGS, ppo_epoch=1, num_mini_batch=1)
+    ((loss, _),) = losses(algorithm, model, segment)
+    advantages = advantages_of(segment, gamma=0.9, gae_lambda=0.8)
     normalised = (advantages - advantages.mean()) / advantages.std(correction=0)
-    policy, values = model.unroll(segment)
+    policy, values = unroll(model, segment)
     expected, num_clipped = torch.zeros(()), 0
     for t in range(T):
         for b in range(B):
@@ -57,14 +51,11 @@ def test_before_anything_has_moved_the_gradient_is_the_policy_gradients():
     segment = make_segment(model, 9, 2)
     settings = SETTINGS | {"entropy_coef": 0.0, "value_loss_coef": 0.0}
     ((loss, _),) = losses(
-        ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment
+        ProximalPolicyOptimization(**settings, ppo_epoch=1, num_mini_batch=1), model, segment
     )
-    names = ("rewards", "values", "next_values", "terminated", "truncated")
-    advantages = generalized_advantages(
-        **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
-    )
+    advantages = advantages_of(segment, gamma=0.9, gae_lambda=0.8)
     advantages = (advantages - advantages.mean()) / advantages.std(correction=0)
-    log_probs, _ = model.head.log_prob_and_entropy(model.unroll(segment)[0], segment.actions)
+    log_probs, _ = model.head.log_prob_and_entropy(unroll(model, segment)[0], segment.actions)
     plain = -(log_probs * advantages).mean()
     parameters = [*model.parameters()]
     mine, reference = (
@@ -78,7 +69,7 @@ def test_advantages_stay_as_they_are_unless_normalised():
     model = make_model()
     segment = make_segment(model, 9, 2)
     algorithm = ProximalPolicyOptimization(
-        **SETTINGS | {"normalize_advantages": False}, num_epochs=1, num_mini_batch=1
+        **SETTINGS | {"normalize_advantages": False}, ppo_epoch=1, num_mini_batch=1
     )
     (batch,) = algorithm.batches(segment)
     assert torch.equal(batch.advantages, segment.advantages(gamma=0.9, gae_lambda=0.8))
@@ -87,21 +78,17 @@ def test_advantages_stay_as_they_are_unless_normalised():
 @pytest.mark.parametrize("recurrent", ["none", "lstm"])
 def test_every_pass_sees_everything_once_and_the_parameters_as_they_are_then(recurrent):
     """Steps are dealt singly; where the network carries a state, environments are."""
-    torch.manual_seed(0)
-    model = ActorCritic(
-        observation_shape=(4,), head=Categorical(3), recurrent=recurrent, hidden_size=8
-    )
+    model = make_model(recurrent=recurrent)
     segment = make_segment(model, 5, 6)
-    seen, unroll = [], model.unroll
-
-    def watched(part):
-        seen.append((part.observations[0, :, 0].tolist(), model.critic.bias.item()))
-        return unroll(part)
-
-    model.unroll = watched  # type: ignore[method-assign]
-    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=2, num_mini_batch=3)
+    seen = []
+    algorithm = ProximalPolicyOptimization(**SETTINGS, ppo_epoch=2, num_mini_batch=3)
     for batch in algorithm.batches(segment):
-        algorithm.loss(model, batch)
+        _, statistics = algorithm.loss(model, batch)
+        values = unroll(model, batch.steps)[1].detach()
+        torch.testing.assert_close(
+            statistics["value_loss"], (batch.returns - values).square().mean()
+        )
+        seen.append((batch.steps.observations[0, :, 0].tolist(), model.critic.bias.item()))
         with torch.no_grad():
             model.critic.bias.add_(1.0)
     assert [bias for _, bias in seen] == [0, 1, 2, 3, 4, 5]
@@ -119,18 +106,16 @@ def test_values_clipped_earn_nothing_beyond_the_clip():
     model = make_model()
     segment = make_segment(model, 9, 2)
     move(model)
-    settings = SETTINGS | {"value_loss_coef": 1.0, "entropy_coef": 0.0, "clip_values": True}
+    settings = SETTINGS | {
+        "value_loss_coef": 1.0,
+        "entropy_coef": 0.0,
+        "use_clipped_value_loss": True,
+    }
     ((_, told),) = losses(
-        ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1), model, segment
+        ProximalPolicyOptimization(**settings, ppo_epoch=1, num_mini_batch=1), model, segment
     )
-    names = ("rewards", "values", "next_values", "terminated", "truncated")
-    returns = (
-        generalized_advantages(
-            **{name: getattr(segment, name) for name in names}, gamma=0.9, gae_lambda=0.8
-        )
-        + segment.values
-    )
-    _, values = model.unroll(segment)
+    returns = advantages_of(segment, gamma=0.9, gae_lambda=0.8) + segment.values
+    _, values = unroll(model, segment)
     near = torch.maximum(torch.minimum(values, segment.values + 0.1), segment.values - 0.1)
     assert not torch.equal(near, values)
     expected = torch.maximum((returns - values) ** 2, (returns - near) ** 2).mean()
@@ -145,7 +130,7 @@ def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences
 
     def batches(worker: int) -> list[Batch]:
         algorithm = ProximalPolicyOptimization(
-            **settings, num_epochs=2, num_mini_batch=minibatches, worker=worker, num_workers=W
+            **settings, ppo_epoch=2, num_mini_batch=minibatches, rank=worker, num_workers=W
         )
         common = iter((0.3, 0.7))  # what all draw in each pass
         return list(
@@ -160,7 +145,7 @@ def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences
             [part.flatten() for part in torch.autograd.grad(loss, [*model.parameters()])]
         )
 
-    alone = ProximalPolicyOptimization(**settings, num_epochs=1, num_mini_batch=1)
+    alone = ProximalPolicyOptimization(**settings, ppo_epoch=1, num_mini_batch=1)
     (whole,) = alone.batches(segment)
     seen = []
     for parts in zip(*(batches(worker) for worker in range(W)), strict=True):
@@ -182,12 +167,10 @@ def test_sequences_that_are_dealt_to_workers_make_the_gradients_of_all_sequences
 
 @pytest.mark.parametrize(("others", "ends"), [(0.05, False), (0.15, True)])
 def test_passes_end_where_the_policy_has_moved_far_by_everybodys_measure(others, ends):
-    algorithm = ProximalPolicyOptimization(
-        **SETTINGS, num_epochs=1, num_mini_batch=1, target_kl=0.1
-    )
+    algorithm = ProximalPolicyOptimization(**SETTINGS, ppo_epoch=1, num_mini_batch=1, target_kl=0.1)
     assert algorithm.ends({"approx_kl": 0.12}, lambda values: (values + others) / 2) is ends
 
 
 def test_without_a_target_they_end_when_all_are_done():
-    algorithm = ProximalPolicyOptimization(**SETTINGS, num_epochs=1, num_mini_batch=1)
+    algorithm = ProximalPolicyOptimization(**SETTINGS, ppo_epoch=1, num_mini_batch=1)
     assert not algorithm.ends({"approx_kl": 9.0})

@@ -4,11 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a3c.returns import generalized_advantages
+from a3c.returns import generalized_advantages, normalized
 
 
 def slow_advantages(rewards, values, next_values, terminated, truncated, gamma, gae_lambda):
-    """The definition: for each step, the sum of discounted δ until the episode or the segment ends."""
+    """The definition: a step's sum of discounted δ until the episode or the segment ends."""
     T, B = rewards.shape
     advantages = np.zeros((T, B))
     for b in range(B):
@@ -60,3 +60,30 @@ def test_only_termination_makes_the_successor_worthless(terminated, expected):
         gae_lambda=1.0,
     )
     assert advantage.item() == pytest.approx(expected)
+
+
+def test_normalised_advantages_have_mean_0_and_deviation_1_over_all_workers_steps():
+    """Workers with different numbers of steps have the numbers of one batch."""
+    torch.manual_seed(0)
+    advantages = 3 * torch.randn(6, 4) + 2
+    expected = (advantages - advantages.mean()) / advantages.std(correction=0)
+    parts = [advantages[:, :1], advantages[:, 1:]]
+    weights, moments = [0.5, 1.5], []  # 6 and 18 steps, 12 on average
+
+    def gather(values):
+        moments.append(values)
+        return values
+
+    for part, weight in zip(parts, weights, strict=True):
+        normalized(part, gather, weight=weight)
+    mean = torch.stack(moments).mean(0)
+    found = [
+        normalized(part, lambda _: mean, weight=weight)
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    torch.testing.assert_close(torch.cat(found, 1), expected)
+    torch.testing.assert_close(normalized(advantages), expected)
+
+
+def test_advantages_that_do_not_differ_are_normalised_to_zero():
+    assert not normalized(torch.full((3, 2), 5.0)).any()

@@ -30,7 +30,8 @@ def test_gradient_equals_autograd_in_the_vectors_order():
     expected = net(x).square().sum() - step * gradient.square().sum()
     with torch.no_grad():
         flat.vector.sub_(step * gradient)
-        # A small step against the gradient lowers the loss by its squared length, if every number is in its place.
+        # If every number is in its place, a small step against the gradient lowers the loss by the
+        # gradient's squared length.
         assert net(x).square().sum().item() == pytest.approx(expected.item(), rel=0.05)
     net.zero_grad()
     net(x).square().sum().backward()

@@ -3,33 +3,11 @@ import multiprocessing
 import pytest
 import torch
 
-from shared_optim.exchange import Hogwild
 from shared_optim.memory import SharedTensor
 from shared_optim.optimizers import SharedAdam, SharedRMSprop, statistics_size
+from tests.shared_optim.teams import contribution
 
 P = 100
-
-
-class Sum:
-    """An optimizer that shows what arrives: parameters += gradient."""
-
-    def __init__(self, parameters: torch.Tensor) -> None:
-        self.parameters = parameters
-
-    def step(self, gradient: torch.Tensor, *, learning_rate: float) -> None:
-        self.parameters.add_(gradient, alpha=learning_rate)
-
-
-def test_contributions_1_2_3_4_arrive_as_1_2_3_4():
-    shared, arrived = torch.zeros(1), []
-    exchange = Hogwild(parameters=shared, optimizer=Sum(shared))
-    weight = torch.ones(1, requires_grad=True)
-    for contribution in (1.0, 2.0, 3.0, 4.0):
-        before = shared.clone()
-        (gradient,) = torch.autograd.grad((contribution * weight).sum(), [weight])
-        exchange.push(gradient, learning_rate=1.0, max_norm=100.0)
-        arrived.append((shared - before).item())
-    assert arrived == [1.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("amsgrad", [False, True])
@@ -47,7 +25,7 @@ def test_shared_adam_equals_torch_adam_step_by_step(amsgrad):
         other.param_groups[0]["lr"] = learning_rate = 0.01 / (k + 1)
         reference.grad = gradient.clone()
         other.step()
-        adam.step(gradient, learning_rate=learning_rate)
+        adam.step(contribution(gradient, learning_rate=learning_rate))
         torch.testing.assert_close(mine, reference.data)
 
 
@@ -59,7 +37,7 @@ def test_two_adams_over_the_same_statistics_are_one():
     for k in range(6):
         reference.grad = gradient = torch.full((P,), float(k + 1))
         other.step()
-        pair[k % 2].step(gradient, learning_rate=1e-3)
+        pair[k % 2].step(contribution(gradient, learning_rate=1e-3))
     torch.testing.assert_close(mine, reference.data)
     assert statistics[-1] == 6
 
@@ -73,23 +51,21 @@ def test_shared_rmsprop_equals_torch_with_epsilon_outside_the_root():
     for _ in range(20):
         reference.grad = gradient = torch.randn(P)
         other.step()
-        rmsprop.step(gradient, learning_rate=0.01)
+        rmsprop.step(contribution(gradient, learning_rate=0.01))
         torch.testing.assert_close(mine, reference.data)
 
 
 def test_epsilon_inside_the_root_by_hand():
     mine, statistics = torch.zeros(1), torch.zeros(1)
-    SharedRMSprop(mine, statistics, alpha=0.75, eps=3.0, eps_inside_root=True).step(
-        torch.tensor([2.0]), learning_rate=1.0
-    )
+    rmsprop = SharedRMSprop(mine, statistics, alpha=0.75, eps=3.0, eps_inside_root=True)
+    rmsprop.step(contribution(torch.tensor([2.0]), learning_rate=1.0))
     assert statistics.item() == 1.0
     assert mine.item() == -2.0 / (1.0 + 3.0) ** 0.5
 
 
 def add_ones(memory: SharedTensor, times: int) -> None:
-    optimizer = Sum(memory.tensor)
     for _ in range(times):
-        optimizer.step(torch.ones(memory.tensor.numel()), learning_rate=1.0)
+        memory.tensor.add_(torch.ones(memory.tensor.numel()))
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
@@ -102,3 +78,27 @@ def test_processes_move_the_same_memory(method):
     assert child.exitcode == 0
     add_ones(memory, 2)
     assert memory.tensor.eq(7).all()
+
+
+def adam_steps(parameters: SharedTensor, statistics: SharedTensor, times: int) -> None:
+    adam = SharedAdam(parameters.tensor, statistics.tensor)
+    for _ in range(times):
+        adam.step(contribution(torch.ones(P), learning_rate=1e-3))
+
+
+def test_processes_move_the_same_statistics():
+    context = multiprocessing.get_context("spawn")
+    memory = [
+        SharedTensor(size, dtype=torch.float32, context=context)
+        for size in (P, statistics_size("adam", P))
+    ]
+    child = context.Process(target=adam_steps, args=(*memory, 5))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    adam_steps(*memory, 2)
+    alone = [torch.zeros(P), torch.zeros(statistics_size("adam", P))]
+    adam = SharedAdam(*alone)
+    for _ in range(7):
+        adam.step(contribution(torch.ones(P), learning_rate=1e-3))
+    assert torch.equal(memory[0].tensor, alone[0]) and torch.equal(memory[1].tensor, alone[1])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from a3c.heads import Categorical, DiagonalGaussian, MultiCategorical
+from a3c.networks.heads import Categorical, DiagonalGaussian, MultiCategorical
 
 
 def test_log_prob_and_entropy_equal_torch_distributions():
