@@ -135,8 +135,8 @@ def test_too_many_segments_of_them_end_the_worker(task, sound, most):
     push(trainer, 1.0)
     close(segment)  # a good segment: they are counted from the beginning again
     for _ in range(most - 1):
-        push(trainer, 1.0)
         push(trainer, math.nan)  # one of a segment's gradients is enough
+        push(trainer, 1.0)
         close(segment)
     push(trainer, math.nan)
     with pytest.raises(FloatingPointError, match=f"gradients of {most} segments in a row"):
