@@ -1,62 +1,18 @@
-"""How a batch becomes a contribution: plainly, by a traced program, or with curvature."""
+"""Other ways to differentiate a batch: by a traced program, and with curvature."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from a3c.acktr import NaturalActorCritic
-from a3c.algorithm import Algorithm, Batch
+from a3c.algorithm import Batch
 from a3c.networks.actor_critic import ActorCritic, Network
 from a3c.returns import Average
 from a3c.segment import Segment
 from shared_optim.contribution import Contribution
-from shared_optim.flat import FlatParameters
-
-
-class Gradient:
-    """Differentiates an algorithm's loss at the present parameters.
-
-    A kind must define the call. The other methods do nothing unless it defines them, too.
-    """
-
-    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
-        """Return the gradient [P], valid until the next call, and what goes with it.
-
-        The batch's weight is not in it: the learner multiplies by it.
-        """
-        raise NotImplementedError
-
-    def close(self, segment: Segment, *, moved: bool) -> None:
-        """End a segment after its last push; `moved`: that push moved the parameters."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what the next contribution depends on."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-
-
-class PlainGradient(Gradient):
-    """Differentiates by PyTorch's autograd."""
-
-    def __init__(self, algorithm: Algorithm, network: Network, parameters: FlatParameters) -> None:
-        self._algorithm, self._network, self._parameters = algorithm, network, parameters
-
-    def __call__(self, batch: Batch, *, learning_rate: float) -> Contribution:
-        """See `Gradient`."""
-        loss, statistics = self._algorithm.loss(self._network, batch)
-        gradient = self._parameters.gradient(loss)
-        numbers = torch.stack([*statistics.values()]).tolist()
-        return Contribution(
-            gradient=gradient,
-            learning_rate=learning_rate,
-            groups=batch.groups,
-            statistics=dict(zip(statistics, numbers, strict=True)),
-        )
+from workers.learner import Gradient, PlainGradient
 
 
 class BoundProgram(Protocol):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from a3c.networks.actor_critic import ActorCritic
 from envs.ids import ResolvedId
@@ -59,7 +58,8 @@ def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, Resolved
         row_size = SharedNormaliser.row_size(spaces.num_statistics)
         normaliser = SharedNormaliser(np.zeros((1, row_size)))
         normaliser.load(saved["count"], saved["mean"].numpy(), saved["m2"].numpy())
-        set_scaling(model, normaliser)
+        _, mean, std = normaliser.merged()
+        model.set_scaling(torch.from_numpy(mean), torch.from_numpy(std))
     return model, config, ResolvedId(**state["environment"])
 
 
@@ -67,14 +67,3 @@ def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) 
     """Return <save_dir>/<algo>/<env>.pt; what a file's name cannot contain becomes a dash."""
     folder = Path(save_dir).expanduser() / (algo or "")
     return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
-
-
-def set_scaling(model: ActorCritic, normaliser: SharedNormaliser) -> None:
-    """Copy the statistics of all workers into the network's first layer."""
-    _, mean, std = normaliser.merged()
-    _fill(model.observation_mean, mean)
-    _fill(model.observation_inverse_std, 1 / std)
-
-
-def _fill(buffer: torch.Tensor, values: NDArray[np.float64]) -> None:
-    buffer.copy_(torch.from_numpy(values))

@@ -17,7 +17,6 @@ from workers.memory import SharedMemory
 from workers.preparation import Preparation
 from workers.progress import WorkerRow
 from workers.resume import Report, load_random_state, pack, random_state, unpack
-from workers.snapshot import set_scaling
 
 
 @dataclass(kw_only=True)
@@ -71,7 +70,8 @@ class Trainer:
         steps, stopping, somebody_to_report = means.tolist()
         self.learner.learning_rate.steps = int(steps)
         if self.normaliser is not None:
-            set_scaling(self.model, self.normaliser)
+            _, mean, std = self.normaliser.merged()
+            self.model.set_scaling(torch.from_numpy(mean), torch.from_numpy(std))
         # A replacement goes on where its predecessor went on.
         finished = not lost and bool(stopping > 0 or steps >= self.num_env_steps)
         if not exchange.asynchronous:

@@ -174,6 +174,11 @@ class ActorCritic(nn.Module):
             for output in self.auxiliary_outputs
         }
 
+    def set_scaling(self, mean: Tensor, std: Tensor) -> None:
+        """Take over the mean and the standard deviation of observations, [D] or [1] each."""
+        self.observation_mean.copy_(mean)
+        self.observation_inverse_std.copy_(1 / std)
+
     def scaled(self, observations: Tensor, precision: torch.dtype) -> Tensor:
         """Return scaled observations [N, ...]; images in `precision`, vectors in float32."""
         images = observations.dim() == 4

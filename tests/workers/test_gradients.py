@@ -11,7 +11,8 @@ from a3c.networks.actor_critic import ActorCritic
 from a3c.networks.heads import Categorical
 from a3c.segment import Segment
 from shared_optim.flat import FlatParameters
-from workers.gradients import CurvedGradient, PlainGradient, TracedGradient
+from workers.gradients import CurvedGradient, TracedGradient
+from workers.learner import PlainGradient
 
 T, B = 4, 2
 

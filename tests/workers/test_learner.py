@@ -12,8 +12,7 @@ from a3c.algorithm import Batch
 from a3c.segment import Segment
 from shared_optim.contribution import Applied, Contribution
 from tests.workers.tasks import bandit_task, make_trainer, together
-from workers.gradients import Gradient
-from workers.learner import MAX_BAD_SEGMENTS, Learner, LearningRate
+from workers.learner import MAX_BAD_SEGMENTS, Gradient, Learner, LearningRate
 from workers.progress import SUMS
 from workers.trainer import Trainer
 from workers.worker import Task

@@ -7,7 +7,8 @@ import torch
 
 from shared_optim.exchange import Barrier, Hogwild
 from tests.workers.tasks import SPACES, bandit_task, make_trainer, shared_memory
-from workers.gradients import CurvedGradient, PlainGradient, TracedGradient
+from workers.gradients import CurvedGradient, TracedGradient
+from workers.learner import PlainGradient
 from workers.settings import recipes
 from workers.settings.flags import parse
 from workers.settings.models import build_model

@@ -12,7 +12,8 @@ from a3c.auxiliary import AuxiliaryHead
 from a3c.networks.actor_critic import ActorCritic, Network
 from a3c.returns import Average
 from shared_optim.flat import FlatParameters
-from workers.gradients import CurvedGradient, Gradient, PlainGradient, TracedGradient
+from workers.gradients import CurvedGradient, TracedGradient
+from workers.learner import Gradient, PlainGradient
 from workers.settings.algorithms import recipe
 from workers.settings.config import Config
 from workers.settings.errors import UsageError
