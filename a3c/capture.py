@@ -78,6 +78,8 @@ class Capture(TorchFunctionMode):
         if func not in (_LINEAR, _CONVOLUTION):
             return func(*args, **(kwargs or {}))
         x, weight, bias, *rest = args
+        if func is _CONVOLUTION and rest[2:] not in ([], [(1, 1)], [(1, 1), 1]):
+            raise ValueError("Capture knows no convolutions with dilation or groups")
         y = func(x, weight.detach(), bias.detach(), *rest, **(kwargs or {}))
         if not y.requires_grad:
             y.requires_grad_()

@@ -83,17 +83,26 @@ def measure_bare(env_name: str, seconds: float) -> float:
 
 
 def measure_training(
-    env_name: str, workers: int, envs: int, seconds: float, extra: list[str]
+    env_name: str,
+    workers: int,
+    envs: int,
+    seconds: float,
+    extra: list[str],
+    *,
+    program: Path = ROOT,
+    core: int | None = None,
 ) -> dict[str, float]:
     """Train with main.py and return what it reaches.
 
     That is steps and updates per second, the policy lag, the milliseconds of a pull and of a
-    push, and the seconds from the command to the first gradient.
+    push, and the seconds from the command to the first gradient. `program` is the checkout whose
+    main.py trains; `core` is the only core that it may use (Linux).
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [
-            *(sys.executable, str(ROOT / "main.py")),
+            *(() if core is None else ("taskset", "-c", str(core))),
+            *(sys.executable, str(program / "main.py")),
             *("--env-name", env_name),
             *("--num-processes", str(workers)),
             *("--envs-per-process", str(envs)),

@@ -39,7 +39,7 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def deaf_children() -> Iterator[None]:
+def end_signals_blocked() -> Iterator[None]:
     """Block the signals that end a run in processes that are started inside.
 
     Only the main process answers these signals. Terminals, timeout(1) and schedulers send them to

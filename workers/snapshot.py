@@ -65,5 +65,9 @@ def restore_policy(state: dict[str, Any]) -> tuple[ActorCritic, Config, Resolved
 
 def saved_policy_path(save_dir: str, env_name: str, *, algo: str | None = None) -> Path:
     """Return <save_dir>/<algo>/<env>.pt; what a file's name cannot contain becomes a dash."""
-    folder = Path(save_dir).expanduser() / (algo or "")
-    return folder / f"{env_name.replace('/', '-').replace(':', '-')}.pt"
+    folder = Path(save_dir).expanduser() / _file_name(algo or "")
+    return folder / f"{_file_name(env_name)}.pt"
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "-").replace(":", "-")

@@ -68,32 +68,13 @@ def run_worker(task: Task, pipe: Connection) -> None:
 def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
     """Build all parts of a worker; `send` sends its reports to the main process."""
     config, memory = task.config, task.memory
-    row = WorkerRow(memory.progress, task.worker)
     torch_seed, *env_seeds = _seeds(task)
     # Environments may draw from the last two.
     for seed_generator in (torch.manual_seed, np.random.seed, random.seed):
         seed_generator(torch_seed)
     model = build_model(config, task.spaces)
-    parameters = FlatParameters(model)
-    exchange = build_exchange(
-        config,
-        memory,
-        worker=task.worker,
-        beat=lambda: row.beat(time.monotonic_ns()),
-        inversion_failed=lambda: row.add("failed_inversions", 1),
-    )
-    environments = EnvironmentBatch(
-        [
-            make(
-                task.environment,
-                training=True,
-                max_episode_length=config.max_episode_length,
-                seed=seed,
-            )
-            for seed in env_seeds
-        ],
-        seeds=env_seeds,
-    )
+    parameters, exchange = FlatParameters(model), _exchange(task)
+    environments = _environments(task, env_seeds)
     num_steps, weight = _share(task)
     segment = segment_memory(
         model, environments, num_steps, whole_episodes=config.whole_episodes, weight=weight
@@ -106,21 +87,7 @@ def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
     )
     heads = tuple(auxiliary_heads(config, task.spaces))
     algorithm = build_algorithm(config, task.worker, auxiliary_heads=heads)
-    gradient = build_gradient(
-        config,
-        algorithm,
-        network,
-        model=model,
-        parameters=parameters,
-        program=task.program,
-        average=exchange.average,
-    )
-    reward_scale = RewardScale(
-        SharedNormaliser(memory.returns.tensor.numpy()),
-        row=task.worker,
-        size=config.envs_per_process,
-        gamma=config.gamma,
-    )
+    reward_scale = _reward_scale(task)
     trainer = Trainer(
         worker=task.worker,
         model=model,
@@ -130,12 +97,20 @@ def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
             memory=segment,
             num_steps=num_steps,
             generator=torch.Generator().manual_seed(torch_seed),
-            row=row,
+            row=WorkerRow(memory.progress, task.worker),
         ),
         algorithm=algorithm,
         learner=Learner(
             parameters=parameters,
-            gradient=gradient,
+            gradient=build_gradient(
+                config,
+                algorithm,
+                network,
+                model=model,
+                parameters=parameters,
+                program=task.program,
+                average=exchange.average,
+            ),
             exchange=exchange,
             learning_rate=_learning_rate(config),
             progress=memory.progress,
@@ -153,6 +128,35 @@ def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
     else:
         trainer.load_state(task.state)
     return trainer
+
+
+def _exchange(task: Task) -> Exchange:
+    row = WorkerRow(task.memory.progress, task.worker)
+    return build_exchange(
+        task.config,
+        task.memory,
+        worker=task.worker,
+        beat=lambda: row.beat(time.monotonic_ns()),
+        inversion_failed=lambda: row.add("failed_inversions", 1),
+    )
+
+
+def _environments(task: Task, seeds: list[int]) -> EnvironmentBatch:
+    length = task.config.max_episode_length
+    environments = [
+        make(task.environment, training=True, max_episode_length=length, seed=seed)
+        for seed in seeds
+    ]
+    return EnvironmentBatch(environments, seeds=seeds)
+
+
+def _reward_scale(task: Task) -> RewardScale:
+    return RewardScale(
+        SharedNormaliser(task.memory.returns.tensor.numpy()),
+        row=task.worker,
+        size=task.config.envs_per_process,
+        gamma=task.config.gamma,
+    )
 
 
 def _seeds(task: Task) -> list[int]:

@@ -106,10 +106,14 @@ def _claim(path: Path) -> Path:
     return path
 
 
+def _safe(name: str) -> str:
+    """Return `name` with a dash for whatever a folder's name should not contain."""
+    return re.sub(r"[^\w.+-]", "-", name).strip(".-") or "env"
+
+
 def _claim_named(runs: Path, env_name: str, algo: str, seed: int) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
-    safe_env = re.sub(r"[^\w.+-]", "-", env_name).strip(".-") or "env"
-    base = f"{safe_env}_{algo}_s{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
+    base = f"{_safe(env_name)}_{_safe(algo)}_s{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
     suffix = 1
     while True:
         path = runs / (base if suffix == 1 else f"{base}-{suffix}")

@@ -1,5 +1,6 @@
 """Flags that do not go together. Each check raises UsageError with the fix in it."""
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,12 @@ def check_exchange(config: Config, *, exchanges: tuple[str, ...]) -> None:
             f"--algo {config.algo} goes with --exchange {' or '.join(exchanges)} only; "
             f"leave --exchange {config.exchange} out"
         )
+
+
+def check_fast(config: Config) -> None:
+    """Refuse to train fast where the folder that does so is missing."""
+    if config.fast and importlib.util.find_spec("a3c.fast") is None:
+        raise UsageError("the folder a3c/fast/ is missing; put it back, or train with --no-fast")
 
 
 def check_whole_episodes(config: Config) -> None:

@@ -8,7 +8,12 @@ from typing import Any, NoReturn
 
 from envs.ids import ResolvedId, resolve
 from workers.settings.algorithms import recipe
-from workers.settings.checks import check_exchange, check_optimizer, check_whole_episodes
+from workers.settings.checks import (
+    check_exchange,
+    check_fast,
+    check_optimizer,
+    check_whole_episodes,
+)
 from workers.settings.config import Config
 from workers.settings.errors import UsageError
 from workers.settings.parser import ACCEPTED, FIELDS, build_parser
@@ -104,6 +109,7 @@ def _replace_shorthands(typed: dict[str, Any]) -> None:
 def _check(config: Config, typed: Mapping[str, Any]) -> None:
     """Raise UsageError for flags that do not go together."""
     chosen = recipe(config.algo)
+    check_fast(config)
     check_whole_episodes(config)
     check_optimizer(config, of_recipe=chosen.optimizer)
     chosen.check(config, typed)

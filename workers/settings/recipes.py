@@ -1,7 +1,7 @@
 """From a row of the table of algorithms to a loss and its gradient; the configuration ends here."""
 
 import dataclasses
-import importlib.util
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -16,7 +16,6 @@ from workers.gradients import CurvedGradient, TracedGradient
 from workers.learner import Gradient, PlainGradient
 from workers.settings.algorithms import recipe
 from workers.settings.config import Config
-from workers.settings.errors import UsageError
 from workers.settings.models import blank_segment
 
 if TYPE_CHECKING:
@@ -47,19 +46,12 @@ def build_algorithm(
     return algorithm
 
 
-def check_fast(config: Config) -> None:
-    """Raise UsageError where the code that makes training faster is wanted and not there."""
-    if config.fast and importlib.util.find_spec("a3c.fast") is None:
-        raise UsageError("the folder a3c/fast/ is missing; put it back, or train with --no-fast")
-
-
 def trace_gradient(config: Config, model: ActorCritic) -> "Program | None":
-    """Trace the gradient of the loss, or return None where that gains nothing. UsageError.
+    """Trace the gradient of the loss, or return None where that gains nothing.
 
     It is done for algorithms whose row allows it. It gains where a pass has several minibatches of
     one size, and the network has neither convolutions nor a core.
     """
-    check_fast(config)
     if not (config.fast and recipe(config.algo).traced) or config.num_mini_batch == 1:
         return None
     if config.recurrent != "none" or config.auxiliary_heads or config.whole_episodes:

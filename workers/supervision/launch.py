@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.process import deaf_children
+from workers.process import end_signals_blocked
 from workers.settings.errors import OtherVersion, UsageError
 from workers.supervision.command_line import read_command_line, value_of
 from workers.supervision.interrupts import Interrupts
@@ -117,7 +117,7 @@ def warm_up(arguments: Sequence[str]) -> None:
     # The server starts in another folder and without this program's path.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     get_context(method).set_forkserver_preload(PRELOADED)
-    with deaf_children():
+    with end_signals_blocked():
         forkserver.ensure_running()
 
 

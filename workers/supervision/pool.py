@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from workers.process import deaf_children
+from workers.process import end_signals_blocked
 
 MESSAGE_PATIENCE = 0.1  # seconds to wait for the rest of a message that has begun to arrive
 PRELOADED = ["workers.worker", "workers.evaluator", "ale_py"]
@@ -50,7 +50,7 @@ class Child:
         self.process: Any = context.Process(  # type: ignore[attr-defined]
             target=target, args=(task, theirs), name=name, daemon=True
         )
-        with deaf_children():
+        with end_signals_blocked():
             self.process.start()
         theirs.close()
         self.started = time.monotonic()
