@@ -29,8 +29,9 @@ def measure(
     for number in range(rounds):
 
         def run(program: Path, core: int) -> float:
-            options = {"program": program, "core": core}
-            measured = measure_training(env_name, workers, envs, seconds, extra, **options)
+            measured = measure_training(
+                env_name, workers, envs, seconds, extra, program=program, core=core
+            )
             return measured["steps_per_second"]
 
         with ThreadPoolExecutor(2) as pool:

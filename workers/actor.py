@@ -74,11 +74,9 @@ class Actor:
         self._network, self.environments = network, environments
         self._generator, self._row = generator, row
         self._segment, self._num_steps = memory, num_steps
-        T, B = memory.rewards.shape
-        self._policies = torch.empty(T, B, network.head.num_parameters)
         self._next_observations = torch.from_numpy(environments.observations)
-        self._state = network.initial_state(B)
-        self._starts = np.ones(B, np.bool_)
+        self._state = network.initial_state(len(environments.rewards))
+        self._starts = np.ones(len(environments.rewards), np.bool_)
         environments.reset()
 
     @torch.inference_mode()
@@ -90,16 +88,15 @@ class Actor:
         rewards, actions = segment.rewards.numpy(), segment.actions.numpy()
         terminated, truncated = segment.terminated.numpy(), segment.truncated.numpy()
         noise = network.head.noise((T, B), self._generator).unbind()
-        inputs, policies = segment.observations.unbind(), self._policies.unbind()
-        values = segment.values.unbind()
+        inputs, policies, values = segment.observations.unbind(), list[Tensor](), list[Tensor]()
         final_values: list[tuple[int, int, Tensor]] = []
         segment.state.copy_(self._state)
         for t in range(T):
             observations[t], starts[t] = environments.observations, self._starts
             self._clear_state_at_starts()
             policy, value, state = network.step(inputs[t], self._state)
-            policies[t].copy_(policy)
-            values[t].copy_(value)
+            policies.append(policy)
+            values.append(value)
             self._state.copy_(state)
             chosen = network.head.sample(policy, noise[t])
             actions[t] = chosen.numpy()
@@ -117,7 +114,8 @@ class Actor:
                 break
         self._clear_state_at_starts()
         segment = segment.first(T)
-        log_probs, _ = network.head.log_prob_and_entropy(self._policies[:T], segment.actions)
+        segment.values.copy_(torch.stack(values))
+        log_probs, _ = network.head.log_prob_and_entropy(torch.stack(policies), segment.actions)
         segment.log_probs.copy_(log_probs)
         segment.next_values[:-1] = segment.values[1:]
         segment.next_values[-1] = network.step(self._next_observations, self._state).values

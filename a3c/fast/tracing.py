@@ -28,7 +28,6 @@ class Program:
     reads.
     """
 
-    shapes: tuple[torch.Size, ...]  # of the given tensors
     reads: dict[int, tuple[torch.Size, torch.dtype]]  # those of them that it reads, by number
     instructions: tuple[Instruction, ...]
     gradient: Value  # [P]
@@ -88,7 +87,6 @@ def _program(graph: Any, names: list[str], tensors: Sequence[Tensor]) -> Program
             values[node] = Value(num_inputs + [*instructions].index(written))
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     return Program(
-        shapes=tuple(tensor.shape for tensor in tensors),
         reads=reads,
         instructions=tuple(instructions.values()),
         gradient=values[results[0]],
@@ -104,7 +102,7 @@ class BoundGradient:
         own = {i: torch.zeros(shape, dtype=dtype) for i, (shape, dtype) in program.reads.items()}
         of_module = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
         self._bound = BoundProgram(program.instructions, [*of_module, *own.values()])
-        self._shapes = program.shapes
+        self._shapes = [(i, shape) for i, (shape, _) in program.reads.items()]
         self._inputs = {i: tensor.numpy() for i, tensor in own.items()}
         self._gradient = self._bound[program.gradient]
         self._statistics = {
@@ -112,8 +110,8 @@ class BoundGradient:
         }
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Return whether the tensors have the shapes that the program was traced for."""
-        return tuple(tensor.shape for tensor in tensors) == self._shapes
+        """Return whether the tensors that are read have the shapes that were traced."""
+        return all(tensors[i].shape == shape for i, shape in self._shapes)
 
     def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Return ∂loss/∂parameters [P], valid until the next call, and the loss's statistics."""
