@@ -30,14 +30,10 @@ def train(tree: Path, run: Path, *words: str) -> subprocess.CompletedProcess[str
 def tree(tmp_path_factory) -> Path:
     """A copy of the program without the folder."""
     tree = tmp_path_factory.mktemp("program")
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in listed.stdout.split("\0"):
-        fast = name.startswith("a3c/fast/")
-        if name.endswith(".py") and not fast and (ROOT / name).exists():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tree / name)
-    assert not (tree / "a3c" / "fast").exists()
+    shutil.copy(ROOT / "main.py", tree)
+    for room in ("a3c", "envs", "shared_optim", "workers"):
+        shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tree / "a3c" / "fast")
     return tree
 
 
