@@ -8,7 +8,7 @@ from workers.evaluator import EvaluationReport, EvaluatorTask, run_evaluator
 from workers.records.console import Console
 from workers.records.evaluation import Evaluation
 from workers.records.writer import Records
-from workers.supervision.pool import Child
+from workers.supervision.child import Child
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from workers.process import end_signals_blocked
 from workers.settings.errors import OtherVersion, UsageError
+from workers.supervision.child import PRELOADED, get_context
 from workers.supervision.command_line import read_command_line, value_of
 from workers.supervision.interrupts import Interrupts
-from workers.supervision.pool import PRELOADED, get_context
 
 if TYPE_CHECKING:
     from workers.records.console import Console

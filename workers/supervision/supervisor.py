@@ -12,9 +12,10 @@ from workers.records.curve import draw_curve
 from workers.records.statistics import Progress
 from workers.records.writer import Records
 from workers.resume import Reports
+from workers.supervision.child import Child
 from workers.supervision.evaluations import Evaluations
 from workers.supervision.interrupts import Interrupts
-from workers.supervision.pool import Child, NothingWorks, TooManyFailures, WorkerPool
+from workers.supervision.pool import NothingWorks, TooManyFailures, WorkerPool
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
 from workers.supervision.saver import NotFinite, Saver

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from workers.supervision.pool import Child, WorkerPool, get_context
+from workers.supervision.child import Child, get_context
+from workers.supervision.pool import WorkerPool
 
 
 def speak(stops: bool, pipe) -> None:
