@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workers.process import limit_threads
+from workers.process import limit_threads, put_working_folder_last
 
 if TYPE_CHECKING:
     from a3c.networks.actor_critic import ActorCritic
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Play; return the exit code."""
     limit_threads()
-    sys.path.append(os.getcwd())  # where people keep environments of their own
+    put_working_folder_last()
     parser = build_parser()
     options = parser.parse_args()
     check(parser, options)

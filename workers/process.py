@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import faulthandler
+import json
 import os
 import platform
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from typing import TextIO
 
 THREAD_VARIABLES = (
@@ -20,6 +22,8 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+ROOT = str(Path(__file__).absolute().parents[1])  # where the project's modules lie
+_BEFORE = "A3C_VARIABLES_BEFORE"
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -33,32 +37,72 @@ def limit_threads() -> None:
         os.environ[name] = "1"
 
 
+def put_working_folder_last() -> None:
+    """Let modules be found in the working folder, but none there hide another of that name.
+
+    People keep environments of their own there, and files such as `random.py` or `envs.py`.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError:  # the folder has been deleted
+        return
+    if folder != ROOT:
+        sys.path[:] = [*(path for path in sys.path if path not in ("", folder)), folder]
+
+
+@contextlib.contextmanager
+def same_path() -> Iterator[None]:
+    """Let Python processes that are started inside search for modules where this one does.
+
+    By themselves children, the fork server and the resource tracker search the working folder first
+    for everything that they import, `random` and `multiprocessing` included.
+    """
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    os.environ[_BEFORE] = json.dumps({name: os.environ.get(name) for name in variables})
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        restore_variables()
+
+
+def restore_variables() -> None:
+    """Undo `same_path` here: programs that an environment starts have search paths of their own."""
+    for name, value in json.loads(os.environ.pop(_BEFORE, "{}")).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def end_signals_blocked() -> Iterator[None]:
-    """Block the signals that end a run in processes that are started inside.
+def starting_children() -> Iterator[None]:
+    """Start children inside: with this process's search path, and with end signals blocked.
 
-    Only the main process answers these signals. Terminals, timeout(1) and schedulers send them to
-    the whole group of processes, and workers that died of one would be taken for failures.
+    Only the main process answers the signals that end a run. Terminals, timeout(1) and schedulers
+    send them to the whole group of processes, and workers that died of one would be taken for
+    failures.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
+    with same_path():
+        if not hasattr(signal, "pthread_sigmask"):
+            yield
+            return
+        from multiprocessing import resource_tracker
 
-    # Otherwise the tracker would be started inside, and starting it unblocks the signals.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
-    )
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Otherwise the tracker would be started inside, and starting it unblocks the signals.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
+        )
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare_child(title: str, log: TextIO) -> None:
@@ -66,6 +110,7 @@ def prepare_child(title: str, log: TextIO) -> None:
     import cv2
     import torch
 
+    restore_variables()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from workers.process import end_signals_blocked
+from workers.process import starting_children
 
 MESSAGE_PATIENCE = 0.1  # seconds to wait for the rest of a message that has begun to arrive
 PRELOADED = ["workers.worker", "workers.evaluator", "ale_py"]
@@ -41,7 +41,7 @@ class Child:
         self.process: Any = context.Process(  # type: ignore[attr-defined]
             target=target, args=(task, theirs), name=name, daemon=True
         )
-        with end_signals_blocked():
+        with starting_children():
             self.process.start()
         theirs.close()
         self.started = time.monotonic()

@@ -4,15 +4,13 @@ Most imports are inside functions. A mistake on the command line is then shown b
 imported, and the server that forks workers imports torch at the same time as this process.
 """
 
-import os
 import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.process import end_signals_blocked
+from workers.process import put_working_folder_last, starting_children
 from workers.settings.errors import OtherVersion, UsageError
 from workers.supervision.child import PRELOADED, get_context
 from workers.supervision.command_line import read_command_line, value_of
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 def launch(arguments: Sequence[str]) -> int:
     """Train as `arguments` say; return the exit code."""
     interrupts = Interrupts()
-    sys.path.append(os.getcwd())  # where people keep environments of their own
+    put_working_folder_last()
     try:
         warm_up(arguments)
     except OSError as problem:
@@ -113,11 +111,8 @@ def warm_up(arguments: Sequence[str]) -> None:
         return
     from multiprocessing import forkserver
 
-    root = str(Path(__file__).absolute().parents[2])
-    # The server starts in another folder and without this program's path.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     get_context(method).set_forkserver_preload(PRELOADED)
-    with end_signals_blocked():
+    with starting_children():
         forkserver.ensure_running()
 
 
