@@ -1,15 +1,20 @@
-"""Actions as policies give them.
+"""Actions: what policies give, and the environment's own actions that are made of it, here only.
 
-They are flat vectors: of numbers, in [-1, 1] wherever there are bounds, or of choices from 0 up.
+Policies give flat vectors: float32 numbers, in [-1, 1] wherever there are bounds, or int64 choices
+from 0 up. The environment gets an action of its own space, of the type that `space.sample()` has.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from numpy.typing import NDArray
+
+ActionMaker = Callable[[Any], Any]
 
 
 def is_bounded(space: Box) -> bool:
@@ -18,42 +23,123 @@ def is_bounded(space: Box) -> bool:
 
 
 def adapt_actions(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Return `env` with an action space that a policy can give.
+    """Return `env` with an action space that a policy can give; see `policy_space`.
 
-    Box: float32 [A] with bounds -1 and 1; numbers without bounds keep their scale.
-    MultiDiscrete and MultiBinary: int64 [D], the number of each choice.
-    Discrete: an int from 0 up. Other spaces stay as they are.
+    `env` itself is returned if what a policy gives is one of its own actions.
     """
     own = env.action_space
+    given = policy_space(own)
+    if given is own or _is_given(own):
+        return env
+    return OwnActions(env, action_maker(own), given)
+
+
+class OwnActions(gym.wrappers.TransformAction[Any, Any, Any]):
+    """Give the environment its own actions; see `action_maker`."""
+
+
+def own_space(env: gym.Env[Any, Any]) -> Space[Any]:
+    """Return the space of an adapted environment's own actions."""
+    layer = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, OwnActions):
+            return layer.env.action_space
+        layer = layer.env
+    return env.action_space
+
+
+def policy_space(own: Space[Any]) -> Space[Any]:
+    """Return the space of what a policy gives for actions of the space `own`.
+
+    Box: float32 [A] with bounds -1 and 1; numbers without two bounds keep theirs.
+    MultiDiscrete and MultiBinary: int64 [D], the number of each choice.
+    Discrete: int64, from 0 up. Other spaces stay as they are.
+    """
     if isinstance(own, Box) and np.issubdtype(own.dtype, np.floating):
-        return _adapt_box(env, own)
+        with np.errstate(over="ignore"):  # a bound that float32 cannot hold is none
+            low, high = (bound.reshape(-1).astype(np.float32) for bound in (own.low, own.high))
+        bounded = (np.isfinite(own.low) & np.isfinite(own.high)).reshape(-1)
+        return Box(np.where(bounded, np.float32(-1), low), np.where(bounded, np.float32(1), high))
     if isinstance(own, MultiDiscrete):
-        space = MultiDiscrete(own.nvec.reshape(-1))
-        return gym.wrappers.TransformAction(
-            env, lambda action: action.reshape(own.shape) + own.start, space
+        return MultiDiscrete(own.nvec.reshape(-1).astype(np.int64))
+    if isinstance(own, MultiBinary):
+        return MultiDiscrete([2] * int(np.prod(own.shape)))
+    if isinstance(own, Discrete):
+        return Discrete(int(own.n))
+    return own
+
+
+def action_maker(own: Space[Any]) -> ActionMaker:
+    """Return the function from what a policy gives to an action of the space `own`.
+
+    What a policy gives is one action of `policy_space(own)`; numbers beyond its bounds are clipped.
+    The action has the space's own type (NumPy's scalar for Discrete, else an array of its shape),
+    and the space contains it.
+    """
+    if isinstance(own, Box) and np.issubdtype(own.dtype, np.floating):
+        return _box_maker(own)
+    if isinstance(own, MultiDiscrete):
+        return lambda given: np.add(
+            np.asarray(given).reshape(own.shape), own.start, dtype=own.dtype, casting="unsafe"
         )
     if isinstance(own, MultiBinary):
-        space = MultiDiscrete([2] * int(np.prod(own.shape)))
-        return gym.wrappers.TransformAction(
-            env, lambda action: action.reshape(own.shape).astype(own.dtype), space
-        )
-    if isinstance(own, Discrete) and own.start != 0:
-        return gym.wrappers.TransformAction(
-            env, lambda action: action + own.start, Discrete(int(own.n))
-        )
-    return env
+        return lambda given: np.array(given, own.dtype).reshape(own.shape)
+    if isinstance(own, Discrete):
+        number, start = own.dtype.type, int(own.start)
+        return lambda given: number(int(given) + start)
+    return lambda given: given
 
 
-def _adapt_box(env: gym.Env[Any, Any], own: Box) -> gym.Env[Any, Any]:
-    space = Box(own.low.reshape(-1), own.high.reshape(-1), dtype=own.dtype)
-    if len(own.shape) != 1 or not is_bounded(own):
-        # No clipping is needed where all numbers have bounds: the policy clips to [-1, 1] itself.
-        env = gym.wrappers.TransformAction(
-            env, lambda action: np.clip(action.reshape(own.shape), own.low, own.high), space
-        )
-    finite = np.isfinite(space.low) & np.isfinite(space.high)
-    low = np.where(finite, -1.0, space.low)
-    high = np.where(finite, 1.0, space.high)
-    if (low == space.low).all() and (high == space.high).all():
-        return env
-    return gym.wrappers.RescaleAction(env, low.astype(np.float32), high.astype(np.float32))
+class Scaling(NamedTuple):
+    """Box actions are clip(middle + half * given, low, high), each [A] in float64 or wider.
+
+    Numbers without two bounds have middle 0 and half 1.
+    """
+
+    middle: NDArray[Any]
+    half: NDArray[Any]
+    low: NDArray[Any]
+    high: NDArray[Any]
+
+
+def scaling(own: Box) -> Scaling:
+    """Return how what a policy gives becomes an action of the Box `own`."""
+    wide = np.result_type(own.dtype, np.float64)
+    low, high = (bound.reshape(-1).astype(wide) for bound in (own.low, own.high))
+    bounded = np.isfinite(low) & np.isfinite(high)
+    # Halves first: the difference of two bounds may be more than the type can hold.
+    lows, highs = np.where(bounded, low, 0) / 2, np.where(bounded, high, 0) / 2
+    largest = np.finfo(str(own.dtype)).max.astype(wide)
+    return Scaling(
+        middle=highs + lows,
+        half=np.where(bounded, highs - lows, 1),
+        low=np.maximum(low, -largest),
+        high=np.minimum(high, largest),
+    )
+
+
+def _box_maker(own: Box) -> ActionMaker:
+    middle, half, low, high = scaling(own)
+    dtype, shape = own.dtype, own.shape
+
+    def make(given: Any) -> NDArray[Any]:
+        numbers = np.asarray(given).reshape(-1) * half
+        numbers += middle
+        # The bounds are numbers of the space's own type: no rounding leads out of them again.
+        np.maximum(numbers, low, out=numbers)
+        np.minimum(numbers, high, out=numbers)
+        action: NDArray[Any] = numbers.astype(dtype).reshape(shape)
+        return action
+
+    return make
+
+
+def _is_given(own: Space[Any]) -> bool:
+    """Return whether every action that a policy gives is one of the space `own` as it is."""
+    if isinstance(own, Box):
+        same = own.dtype == np.float32 and len(own.shape) == 1
+        unit = (own.low == -1).all() and (own.high == 1).all()
+        # Policies clip to -1 and 1, and do not clip where anything has no bounds.
+        return bool(same and (unit or np.isinf([own.low, own.high]).all()))
+    given = policy_space(own)
+    return own == given and own.dtype == given.dtype

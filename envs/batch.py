@@ -61,9 +61,8 @@ class EnvironmentBatch:
         """
         final_observations: dict[int, NDArray[Any]] = {}
         finished: Finished = []
-        choices = actions.tolist() if actions.ndim == 1 else actions
         for i, env in enumerate(self._environments):
-            observation, reward, terminated, truncated, info = env.step(choices[i])
+            observation, reward, terminated, truncated, info = env.step(actions[i])
             if terminated or truncated:
                 _collect(info, finished)
                 if not terminated:
