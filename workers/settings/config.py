@@ -52,7 +52,10 @@ class Config:
         choices=("auto", "forkserver", "spawn", "fork"),
     )
     env_kwargs: tuple[str, ...] = flag(
-        (), "arguments for the environment, as key=value", repeated=True, group="environment"
+        (),
+        "arguments for the environment, as key=value, such as p=0.5 sizes=[1,2] on=true name=word",
+        repeated=True,
+        group="environment",
     )
     env_module: tuple[str, ...] = flag(
         (), "modules to import first, such as those that register environments", repeated=True

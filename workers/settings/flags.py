@@ -1,6 +1,5 @@
 """From a command line to a configuration. Presets lie between the defaults and what was typed."""
 
-import ast
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from workers.settings.checks import (
 )
 from workers.settings.config import Config
 from workers.settings.errors import UsageError
+from workers.settings.pairs import parse_pairs
 from workers.settings.parser import ACCEPTED, FIELDS, build_parser
 from workers.settings.presets.choice import preset
 
@@ -58,24 +58,6 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
         environment=environment,
         origins=dict.fromkeys(below, origin) | dict.fromkeys(typed, "flag"),
     )
-
-
-def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return key=value words as a dictionary. UsageError.
-
-    Values are read as Python writes them: numbers, True, False, None, quoted text. Everything else
-    is text.
-    """
-    result: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"--env-kwargs takes key=value, not {pair!r}")
-        try:
-            result[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError):
-            result[key] = text
-    return result
 
 
 def _typed(arguments: Sequence[str]) -> dict[str, Any]:

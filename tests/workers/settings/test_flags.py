@@ -12,7 +12,7 @@ import pytest
 from envs.ids import EnvironmentProblem
 from workers.settings.algorithms import RECIPES
 from workers.settings.errors import OtherVersion, UsageError
-from workers.settings.flags import parse, parse_pairs
+from workers.settings.flags import parse
 from workers.settings.parser import FIELDS, TYPES, build_parser
 from workers.settings.saved import saved_config
 
@@ -182,11 +182,6 @@ def test_an_unknown_environment_names_the_nearest():
         parse(["--env-name", "PongNoFrameSkip-v4"])
     with pytest.raises(EnvironmentProblem, match="PongDeterministic-v4"):
         parse(["--env-name", "PongDeterminstic-v4"])
-
-
-def test_pairs_are_read_as_python_writes_them():
-    expected = {"a": 1, "b": 0.5, "c": True, "d": None, "e": "word", "f": "x=y"}
-    assert parse_pairs(["a=1", "b=0.5", "c=True", "d=None", "e=word", "f=x=y"]) == expected
 
 
 def test_a_resumed_runs_fields_lie_below_the_flags_and_no_preset_does():
