@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workers.invocation import VERSION, Invocation
 from workers.process import limit_threads, put_working_folder_last
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
+    invocation = Invocation.here()
     parser = argparse.ArgumentParser(
-        prog="enjoy.py",
+        prog=invocation.name,
+        usage=f"{invocation.play} [flags]".replace("%", "%%"),
         description=(
             "Plays a trained policy in a window, or without a display into a video, "
             "and prints its scores."
@@ -32,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--newest", action="store_true", help="with --run-dir: play its newest checkpoint instead"
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
     parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
     parser.add_argument("--episodes", type=int, default=10, help="episodes to play (default: 10)")
@@ -82,7 +86,7 @@ def main() -> int:
         OtherVersion,
         UsageError,
     ) as problem:
-        print(f"enjoy.py: {problem}", file=sys.stderr)
+        print(f"{Invocation.here().name}: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

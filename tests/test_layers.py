@@ -1,5 +1,6 @@
 """Who may import whom: main -> workers -> {a3c, shared_optim, envs}.
 
+`a3c/__main__.py` is no part of its folder: Python wants the door of `python -m a3c` there.
 The three leaves know nothing of each other. Inside the folders, imports point one way, too.
 """
 
@@ -17,6 +18,7 @@ MAY_IMPORT = {
     "envs": {"envs"},
     "workers": set(FOLDERS),
 }
+DOOR = ROOT / "a3c/__main__.py"
 # Folder (a pattern of its files) -> what none of them imports, nor anything inside it.
 MUST_NOT_IMPORT = {
     "a3c/**/*.py": {"multiprocessing", "gymnasium", "os", "pathlib", "ale_py"},
@@ -52,7 +54,7 @@ def packages_imported_by(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_point_downwards(folder):
-    paths = [*(ROOT / folder).rglob("*.py")]
+    paths = [path for path in (ROOT / folder).rglob("*.py") if path != DOOR]
     assert paths
     for path in paths:
         assert packages_imported_by(path) & OURS <= MAY_IMPORT[folder], (
@@ -62,12 +64,19 @@ def test_imports_point_downwards(folder):
 
 @pytest.mark.parametrize("pattern", MUST_NOT_IMPORT)
 def test_rooms_know_nothing_of_what_stands_above_or_beside_them(pattern):
-    paths = [*ROOT.glob(pattern)]
+    paths = [path for path in ROOT.glob(pattern) if path != DOOR]
     assert paths
     for path in paths:
         for name in modules_imported_by(path):
             inside = {name, *(name[:i] for i, letter in enumerate(name) if letter == ".")}
             assert not inside & MUST_NOT_IMPORT[pattern], f"{path} imports {name}"
+
+
+def test_the_door_of_python_m_leads_to_the_scripts_only():
+    assert modules_imported_by(DOOR) == {"sys", "pathlib", "pathlib.Path", "enjoy", "main"}
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "a3c.__main__" not in modules_imported_by(path)
 
 
 def test_the_checks_of_imports_see_submodules():

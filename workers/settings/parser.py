@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from workers.invocation import VERSION, Invocation
 from workers.settings.algorithms import RECIPES
 from workers.settings.config import Config
 from workers.settings.errors import UsageError
@@ -34,9 +35,10 @@ def build_parser(made_by_preset: Mapping[str, Any]) -> argparse.ArgumentParser:
 
     `made_by_preset`: the values of fields that the preset sets, for --help.
     """
+    invocation = Invocation.here()
     parser = _Parser(
-        prog="main.py",
-        usage="python main.py [flags]",
+        prog=invocation.name,
+        usage=f"{invocation.train} [flags]".replace("%", "%%"),
         description="Trains an agent with asynchronous advantage actor-critic (A3C), or at a "
         "barrier with A2C, PPO or ACKTR.",
         allow_abbrev=False,
@@ -49,6 +51,7 @@ def build_parser(made_by_preset: Mapping[str, Any]) -> argparse.ArgumentParser:
         key = field.metadata.get("group", key)
         names = (flag_name(field), *field.metadata["aliases"])
         groups[key].add_argument(*names, **_options(name, made_by_preset))
+    groups["run"].add_argument("--version", action="version", version=VERSION)
     for name, text in SHORTHANDS.items():
         groups["algorithm"].add_argument(name, action=argparse.BooleanOptionalAction, help=text)
     for name, text in ACCEPTED.items():

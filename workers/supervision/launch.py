@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from workers.invocation import Invocation
 from workers.process import put_working_folder_last, starting_children
 from workers.settings.errors import OtherVersion, UsageError
 from workers.supervision.child import PRELOADED, get_context
@@ -107,7 +108,7 @@ def warm_up(arguments: Sequence[str]) -> None:
     method = value_of("--start-method", arguments) or "auto"
     if sys.platform != "linux" or method not in ("auto", "forkserver"):
         return
-    if {"-h", "--help"} & {*arguments}:
+    if {"-h", "--help", "--version"} & {*arguments}:
         return
     from multiprocessing import forkserver
 
@@ -185,5 +186,5 @@ def _tracker(run: "Run", records: "Records") -> "Tracker | None":
 
 
 def _refuse(sentence: str, *, code: int) -> int:
-    print(f"main.py: {sentence}", file=sys.stderr)
+    print(f"{Invocation.here().name}: {sentence}", file=sys.stderr)
     return code

@@ -6,6 +6,7 @@ import traceback
 
 import numpy as np
 
+from workers.invocation import Invocation
 from workers.records import statistics
 from workers.records.console import Console
 from workers.records.curve import draw_curve
@@ -240,10 +241,11 @@ class Supervisor:
     def _farewell(self) -> str:
         folder = shlex.quote(str(self._run.folder.path))
         best = "" if self._best_mean is None else f", best evaluation {self._best_mean:.2f}"
+        invocation = Invocation.here()
         return (
             f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}\n"
-            f"play it:   python enjoy.py --run-dir {folder}\n"
-            f"go on:     python main.py --resume {folder}"
+            f"play it:   {invocation.play} --run-dir {folder}\n"
+            f"go on:     {invocation.train} --resume {folder}"
         )
 
     def _report_failure(self, line: str, details: str) -> None:

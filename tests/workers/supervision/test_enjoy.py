@@ -1,6 +1,7 @@
 """enjoy.py plays what main.py saved."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,14 @@ def test_enjoy_plays_what_main_saved(tmp_path):
     train = [sys.executable, str(ROOT / "main.py"), "--env-name", TOY]
     train += flags("--num-processes 2 --stop-reward 4.7 --lr 2e-3 --max-seconds 45")
     train += flags("--video-interval 0")
-    subprocess.run(train, cwd=tmp_path, check=True, timeout=90, stdout=subprocess.DEVNULL)
+    done = subprocess.run(
+        train, cwd=tmp_path, check=True, timeout=90, capture_output=True, text=True
+    )
+    hint = next(line for line in done.stdout.splitlines() if line.startswith("play it: "))
+    words = shlex.split(hint.removeprefix("play it: "))
+    command = [*words, *flags("--episodes 3 --json")]
+    played = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert json.loads(played.stdout)["returns"] == [5.0, 5.0, 5.0]
     for result in (
         enjoy(tmp_path, "--run-dir", "runs/latest"),
         enjoy(tmp_path, "--load-dir", "trained_models/a3c", "--env-name", TOY),
