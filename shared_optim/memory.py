@@ -42,8 +42,16 @@ def _require_room(num_bytes: int) -> None:
     # A map is created even without room for it. The first write to it is then a bus error, which
     # cannot be caught.
     folders = [folder for folder in ("/dev/shm", tempfile.gettempdir()) if Path(folder).is_dir()]
-    if not any(shutil.disk_usage(folder).free > num_bytes + RESERVE for folder in folders):
+    free = {folder: shutil.disk_usage(folder).free for folder in folders}
+    if not any(room > num_bytes + RESERVE for room in free.values()):
+        rooms = " or ".join(f"{folder} ({_size(room)} free)" for folder, room in free.items())
         raise OSError(
-            f"{num_bytes / 2**20:.0f} MB of shared memory don't fit into {' or '.join(folders)}; "
+            f"{_size(num_bytes)} of shared memory do not fit into {rooms}; "
             "give the container more (docker run --shm-size=1g), or point TMPDIR to a larger folder"
         )
+
+
+def _size(num_bytes: int) -> str:
+    """Write a size, rounded up, so that what is needed is never 0."""
+    unit, name = (2**20, "MB") if num_bytes >= 2**20 else (2**10, "KB")
+    return f"{math.ceil(num_bytes / unit)} {name}"

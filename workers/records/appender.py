@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from workers.records.atomic import reason, replacing
+from workers.records.atomic import replacing
+from workers.records.faults import reason
 
 _RETRY_SECONDS = 10.0
 _BYTES_HELD = 32 * 2**20

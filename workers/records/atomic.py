@@ -45,11 +45,6 @@ def write_json(path: Path, obj: object, *, durable: bool = True) -> None:
         file.write(text.encode())
 
 
-def reason(error: OSError) -> str:
-    """Return the system's reason for an error, in a few words."""
-    return (error.strerror or str(error)).lower()
-
-
 def _plain(obj: object) -> object:
     """Convert nested containers and numbers to what JSON can hold."""
     if isinstance(obj, Mapping):

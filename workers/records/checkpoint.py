@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from workers.records.atomic import reason, replacing, write_json
+from workers.records.atomic import replacing, write_json
+from workers.records.faults import reason
 
 # 2: separate networks of actor and critic for vector observations; statistics of returns.
 FORMAT_VERSION = 2

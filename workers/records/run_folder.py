@@ -8,7 +8,8 @@ import re
 import time
 from pathlib import Path
 
-from workers.records.atomic import reason, temporary_path
+from workers.records.atomic import temporary_path
+from workers.records.faults import reason
 
 DEFAULT_LOG_DIR = "runs"
 LATEST = "latest"

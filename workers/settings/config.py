@@ -35,7 +35,10 @@ class Config:
     )
     envs_per_process: int = flag(1, "environments that each worker steps together", minimum=1)
     seed: int = flag(
-        1, "seed of the initial parameters and, with the worker's number, of each worker", minimum=0
+        1,
+        "seed of the initial parameters and, with the worker's number, of each worker",
+        minimum=0,
+        maximum=2**63 - 1,  # torch takes no more
     )
     num_env_steps: int = flag(
         10_000_000, "stop after this many environment steps of all workers; 1e6 is fine", minimum=1

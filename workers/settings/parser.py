@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import decimal
 import difflib
 import types
 import typing
@@ -28,6 +29,8 @@ ACCEPTED = {
     "--no-cuda": "accepted, without effect: everything is computed on processor cores",
     "--cuda-deterministic": "accepted, without effect: at a barrier every bit is always the same",
 }
+
+_MOST_DIGITS = 300  # of a whole number; 1e999999999 would take the machine's memory
 
 
 def build_parser(made_by_preset: Mapping[str, Any]) -> argparse.ArgumentParser:
@@ -133,9 +136,11 @@ def _read(text: str, kind: type) -> Any:
     try:
         if kind is not int:
             return kind(text)
-        number = float(text)
+        number = decimal.Decimal(text)  # keeps all digits, of which a float has 16
+        if number.adjusted() > _MOST_DIGITS:
+            return None
         return int(number) if int(number) == number else None
-    except (ValueError, OverflowError):
+    except (ValueError, ArithmeticError):
         return None
 
 

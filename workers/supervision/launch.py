@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workers.invocation import Invocation
+from workers.limits import check_file_limit, raise_file_limit
 from workers.process import put_working_folder_last, starting_children
 from workers.settings.errors import OtherVersion, UsageError
 from workers.supervision.child import PRELOADED, get_context
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def launch(arguments: Sequence[str]) -> int:
     """Train as `arguments` say; return the exit code."""
     interrupts = Interrupts()
+    raise_file_limit()
     put_working_folder_last()
     try:
         warm_up(arguments)
@@ -63,6 +65,7 @@ def prepare(arguments: Sequence[str]) -> "Run":
     """
     start = read_command_line(arguments)
     config, environment, resumed = start.line.config, start.line.environment, start.resumed
+    check_file_limit(config.num_processes)
 
     from workers.supervision.spaces import spaces_of
 

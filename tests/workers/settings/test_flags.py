@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,9 @@ def test_names_of_the_older_programs(alias, name, text, value):
         (["--num-steps", "2.5"], "not a whole number"),
         (["--num-steps", "nan"], "not a whole number"),
         (["--num-steps", "inf"], "not a whole number"),
+        (["--num-steps", "0.99999999999999999999"], "not a whole number"),
+        (["--num-steps", "1e999999999"], "not a whole number"),
+        (["--seed", str(2**63)], "from 0 to 9223372036854775807"),
         (["--gamma", "1.5"], "from 0.0 to 1.0"),
         (["--gamma", "nan"], "from 0.0 to 1.0"),
         (["--optimizer", "adagrad"], "invalid choice"),
@@ -175,6 +179,23 @@ def test_names_of_the_older_programs(alias, name, text, value):
 def test_a_wrong_flag_is_one_sentence(arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("9007199254740993", 2**53 + 1),
+        ("9007199254740993e0", 2**53 + 1),
+        (str(2**63 - 1), 2**63 - 1),
+        ("1.5e6", 1_500_000),
+        ("1_000", 1000),
+    ],
+)
+def test_whole_numbers_keep_all_their_digits(text, number):
+    config = parse(["--seed", text, "--num-env-steps", text]).config
+    assert (config.seed, config.num_env_steps) == (number, number)
+    saved = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert parse([], resumed=saved).config.seed == number
 
 
 def test_an_unknown_environment_names_the_nearest():
