@@ -60,9 +60,10 @@ class ProgressTable:
             num_workers, EPISODES_KEPT, 3, dtype=torch.float64, context=context
         )
         self._control = SharedTensor(len(CONTROL), dtype=torch.int64, context=context)
+        self._finished = SharedTensor(num_workers, dtype=torch.int64, context=context)
 
     def __getstate__(self) -> dict[str, Any]:
-        cached = ("counters", "sums", "episodes", "control")
+        cached = ("counters", "sums", "episodes", "control", "finished")
         return {name: value for name, value in vars(self).items() if name not in cached}
 
     @cached_property
@@ -87,6 +88,11 @@ class ProgressTable:
     def control(self) -> NDArray[np.int64]:
         """Cells as in CONTROL, each with one writer."""
         return self._control.tensor.numpy()
+
+    @cached_property
+    def finished(self) -> NDArray[np.int64]:
+        """[N]: 1 for each worker that has seen the end of the run."""
+        return self._finished.tensor.numpy()
 
     def column(self, name: str) -> NDArray[np.int64]:
         """Return one counter of all workers [N], as a view."""
@@ -161,10 +167,15 @@ class WorkerRow:
         self._counters = table.counters[worker]
         self._sums = table.sums[worker]
         self._episodes = table.episodes[worker]
+        self._finished = table.finished[worker : worker + 1]
 
     def beat(self, monotonic_ns: int) -> None:
         """Note the time of the worker's last sign of life."""
         self._counters[COUNTERS.index("heartbeat")] = monotonic_ns
+
+    def finish(self) -> None:
+        """Note that the worker has seen the end of the run. An exit code of 0 says less."""
+        self._finished[...] = 1
 
     def add(self, name: str, amount: int) -> None:
         """Increase a counter."""

@@ -60,6 +60,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
             lengthen_time_slice()
         try:
             build_trainer(task, send=pipe.send).run()
+            WorkerRow(task.memory.progress, task.worker).finish()
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None

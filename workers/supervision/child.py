@@ -2,17 +2,21 @@
 
 import contextlib
 import multiprocessing
-import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
 from workers.process import starting_children
+from workers.supervision.causes import Cause, cause_of_error, cause_of_exit
 
 MESSAGE_PATIENCE = 0.1  # seconds to wait for the rest of a message that has begun to arrive
+SERVER_PATIENCE = 5.0  # seconds in which a fork server that was killed must be gone
+SERVER_GONE = 255  # the exit code of a process whose fork server is gone
 PRELOADED = ["workers.worker", "workers.evaluator", "ale_py"]
 
 
@@ -38,15 +42,28 @@ class Child:
         self.name = name
         self.last_words = ""  # the traceback that it sends before it dies
         self.pipe, theirs = context.Pipe()
-        self.process: Any = context.Process(  # type: ignore[attr-defined]
-            target=target, args=(task, theirs), name=name, daemon=True
-        )
-        with starting_children():
-            self.process.start()
-        theirs.close()
+        self._from_server = context.get_start_method() == "forkserver"
+        with starting_children(), contextlib.closing(theirs):
+            self.process = self._started(context, target=target, args=(task, theirs), name=name)
         self.started = time.monotonic()
-        self._reader = ThreadPoolExecutor(1)
         self._incoming: Future[Any] | None = None
+
+    def _started(self, context: BaseContext, **what: Any) -> Any:
+        """Return a process that has been started.
+
+        A fork server that was killed is started anew. For a moment it may seem to live, and what is
+        asked of it fails.
+        """
+        deadline = time.monotonic() + SERVER_PATIENCE
+        while True:
+            process = context.Process(**what, daemon=True)  # type: ignore[attr-defined]
+            try:
+                process.start()
+                return process
+            except (EOFError, ConnectionError):
+                if not self._from_server or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def messages(self) -> list[Any]:
         """Return the new messages.
@@ -56,22 +73,41 @@ class Child:
         result = []
         with contextlib.suppress(EOFError, OSError, TimeoutError):
             while self._incoming is not None or self.pipe.poll():
-                self._incoming = self._incoming or self._reader.submit(self.pipe.recv)
+                self._incoming = self._incoming or self._receive()
                 result.append(self._incoming.result(MESSAGE_PATIENCE))
                 self._incoming = None
+        if self._incoming is not None and self._incoming.done():
+            # An error's traceback refers to this frame. It would keep this object and its
+            # descriptors until the garbage collector comes.
+            self._incoming = None
         return result
+
+    def _receive(self) -> Future[Any]:
+        """Read a message in a thread, which a child that is stopped in the middle blocks."""
+        incoming: Future[Any] = Future()
+
+        def read(pipe: Connection = self.pipe) -> None:
+            try:
+                incoming.set_result(pipe.recv())
+            except BaseException as problem:
+                incoming.set_exception(problem.with_traceback(None))
+
+        threading.Thread(target=read, daemon=True).start()
+        return incoming
 
     def send(self, message: Any) -> None:
         """Send a message, unless the child is gone."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
-    def cause_of_death(self) -> str:
-        """Return the end of the process in words."""
+    def cause_of_death(self) -> Cause:
+        """Return why the process ended."""
         code = self.process.exitcode
-        if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return f"exit code {code}"
+        if self.last_words:
+            return cause_of_error(self.last_words)
+        if self._from_server and code == SERVER_GONE:
+            return Cause("killed with the fork server")
+        return cause_of_exit(code)
 
     def end(self, *, patience: float) -> None:
         """Wait `patience` seconds, then kill the process; a stopped one does not end by itself."""
@@ -81,3 +117,7 @@ class Child:
             self.process.join()
         with contextlib.suppress(OSError):
             self.pipe.close()
+
+    def release(self) -> None:
+        """Give back the descriptors of a process that has ended; nothing may be asked after it."""
+        self.process.close()

@@ -71,7 +71,7 @@ class Evaluations:
             else:
                 self._records.log(message)
         if not child.process.is_alive():
-            self._replace(child, child.cause_of_death())
+            self._replace(child, child.cause_of_death().words)
         elif self._hangs():
             self._replace(child, f"no step for {self._run.config.worker_timeout:g} s")
 

@@ -68,10 +68,15 @@ class Saver:
         if self._config.save_dir:
             self._save_policy()
 
-    def save_after_failure(self) -> None:
-        """Save a checkpoint if the parameters are finite."""
+    def save_now(self) -> None:
+        """Save a checkpoint of what is there, from which a resumed run begins new episodes."""
         if self._run.is_finite():
             self._save_checkpoint(None)
+
+    def save_after_failure(self) -> None:
+        """Save a checkpoint if something was learned, and the parameters are finite."""
+        if self._reporter.updates > self._run.start_updates:
+            self.save_now()
 
     def _save_checkpoint(self, reports: CompleteReports | None) -> None:
         """Save what the workers reported of one moment, or else what they share now. NotFinite."""
@@ -80,11 +85,7 @@ class Saver:
         if problem and not self._warned_inexact:
             self._warned_inexact = True
             self._warn(f"a resumed run will begin new episodes: {problem}")
-        if not run.is_finite():
-            raise NotFinite(
-                "the shared parameters are no longer finite; "
-                "go on with --resume, which takes the last good checkpoint"
-            )
+        self.check_finite()
         state = run.full_state(
             elapsed=self._reporter.seconds,
             recent=self._reporter.recent,
@@ -95,8 +96,23 @@ class Saver:
         )
         folder = run.folder.checkpoints
         path = checkpoint.checkpoint_path(folder, state["steps"])
+        if workers is None and self._config.exchange == "barrier" and path.exists():
+            return  # it may be one from which a run resumes exactly
         self._attempt(lambda: checkpoint.save(path, state))
         checkpoint.rotate(folder, keep=self._config.keep_checkpoints)
+
+    def check_finite(self) -> None:
+        """Raise NotFinite unless all shared parameters are numbers."""
+        if self._run.is_finite():
+            return
+        kept = any(self._run.folder.checkpoints.glob("*.pt"))
+        go_on = (
+            "go on with --resume, which takes the last good checkpoint" if kept else "begin anew"
+        )
+        raise NotFinite(
+            f"the shared parameters are no longer finite (is --lr {self._config.lr:g} too large?); "
+            f"{go_on}, with a smaller --lr or --max-grad-norm"
+        )
 
     def _save_policy(self) -> None:
         path = self._run.policy_path

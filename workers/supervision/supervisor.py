@@ -21,11 +21,13 @@ from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
 from workers.supervision.saver import NotFinite, Saver
 from workers.supervision.schedule import Schedule
+from workers.supervision.stopping import stop_at_barrier
 from workers.worker import run_worker
 
 STATUS_INTERVAL = 2.0
 ROW_INTERVAL = 1.0
 STOPPING_PATIENCE = 4.0
+LAST_PATIENCE = 2.0  # seconds in which a process must end after its worker has finished
 
 
 class Supervisor:
@@ -47,7 +49,7 @@ class Supervisor:
         reports = Reports(self._config.num_processes)
         self._pool = WorkerPool(
             start=self._start_worker,
-            heartbeats=lambda: progress.column("heartbeat"),
+            progress=progress,
             timeout=self._config.worker_timeout,
             max_restarts=self._config.max_restarts,
             tell=self._report_failure,
@@ -97,6 +99,8 @@ class Supervisor:
         self._pool.start(self._config.num_processes)
 
     def _start_worker(self, worker: int, restarts: int) -> Child:
+        if restarts:  # all workers die of parameters that are not finite
+            self._saver.check_finite()
         return Child(
             target=run_worker,
             task=self._run.task(worker, restarts=restarts),
@@ -207,22 +211,28 @@ class Supervisor:
         return code
 
     def _stop_workers(self) -> None:
-        """Let the workers finish their segments.
-
-        At a barrier a worker may wait for another one's part, which may take as long as its
-        replacement does.
-        """
+        """Let the workers finish their segments, and end them."""
         self._run.memory.progress.stop()
-        waits = self._config.exchange == "barrier"
-        patience = 2 * self._config.worker_timeout if waits else STOPPING_PATIENCE
-        self._pool.end(patience=patience, replace=waits)
+        patience = STOPPING_PATIENCE
+        if self._config.exchange == "barrier":
+            stop_at_barrier(
+                self._pool,
+                self._run.memory.progress,
+                patience=2 * self._config.worker_timeout,
+                hurried=lambda: self._interrupts.received is not None,
+                save=self._saver.save_now,
+            )
+            patience = LAST_PATIENCE if self._run.memory.progress.finished.all() else 0.0
+        self._pool.end(patience=patience)
 
     def _fail(self, reason: str, code: int) -> int:
-        """End the run for a failure; return the exit code."""
+        """Save what was learned, and end the run for a failure; return the exit code."""
         self._run.memory.progress.stop()
-        self._end_children(patience=1.0)
-        if code == 3:
+        try:
+            self._end_children(patience=1.0)
             self._saver.save_after_failure()
+        except Exception:  # what ended the run may keep it from doing this, too
+            self._records.log(traceback.format_exc())
         self._console.close()
         self._console.line(f"failed: {reason}")
         self._write_status("failed", exit_code=code)
@@ -249,6 +259,7 @@ class Supervisor:
         )
 
     def _report_failure(self, line: str, details: str) -> None:
-        self._console.warn(line)
+        if line:
+            self._console.warn(line)
         if details:
             self._records.log(details)
