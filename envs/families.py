@@ -26,7 +26,7 @@ from envs.episodes import ClipReward, EpisodeStatistics
 from envs.ids import EnvironmentProblem, Family, ResolvedId, base_frameskip
 from envs.physics import default_gl, quieten_mujoco
 from envs.screen import GreyScreen
-from envs.vectors import Ram, Vector
+from envs.vectors import Ram, Vector, describe, has_fixed_size
 
 STACK_SKIP = 4
 NOOP_FRAMES = 30
@@ -125,9 +125,9 @@ def _wrap_control(
     is_picture = (
         isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
     )
-    if is_picture or not space.is_np_flattenable:
+    if is_picture or not has_fixed_size(space):
         raise EnvironmentProblem(
-            f"{resolved.id} observes {space}, which is not supported: use {_SUPPORTED}."
+            f"{resolved.id} observes {describe(space)}, which is not supported: use {_SUPPORTED}."
         )
     return Vector(_count(adapt_actions(env), max_episode_length))
 

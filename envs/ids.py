@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from envs.legacy import Alias, describe_emulation, dm_control_id, find_alias
+from envs.packages import installed_by, package_of
+from envs.reasons import place, reason
 
 Family = Literal["atari", "physics", "control"]
 Observation = Literal["frame42", "stack42", "stack84", "ram", "vector"]
@@ -22,6 +25,9 @@ ENTRY_POINTS: dict[Family, tuple[str, ...]] = {
     "atari": ("ale_py",),
     "physics": ("mujoco", "box2d", "dm_control", "bullet"),
 }
+
+# Modules that choose how MuJoCo draws while they are imported.
+DRAWING_MODULES = ("shimmy", "dm_control")
 
 
 class EnvironmentProblem(ValueError):
@@ -58,8 +64,9 @@ def resolve(
 ) -> ResolvedId:
     """Find the environment that `env_name` means.
 
-    It is an id, an old id, `module:id` or `dm.domain.task`. Raises EnvironmentProblem for an
-    unknown id (naming the nearest three), module or observation mode.
+    It is an id, an old id, `module:id` or `dm.domain.task`; an id of a well-known package needs no
+    module. Raises EnvironmentProblem for an unknown id (naming the nearest three), module or
+    observation mode.
     """
     if obs_mode not in OBS_MODES:
         raise EnvironmentProblem(
@@ -68,10 +75,14 @@ def resolve(
     prefix, _, name = env_name.rpartition(":")
     modules = tuple(dict.fromkeys((*env_modules, *([prefix] if prefix else []))))
     registered = load_registry(modules)
-    if (dm_id := dm_control_id(name)) or name.startswith("dm_control/"):
-        modules = (*modules, "shimmy")
+    alias = find_alias(name, registered=registered) or Alias(dm_control_id(name) or name)
+    package = package_of(alias.id)
+    if package and (alias.id not in registered or package.module in sys.modules):
+        # Other processes need the module, too, where this one has imported it already.
+        modules = tuple(dict.fromkeys((*modules, package.module)))
         registered = load_registry(modules)
-    alias = find_alias(name, registered=registered) or Alias(dm_id or name)
+        if alias.id not in registered:
+            load_registry(package.needs)
     if alias.id not in registered:
         raise EnvironmentProblem(_unknown(name, registered))
     spec, chosen_kwargs = registered[alias.id], dict(env_kwargs or {})
@@ -97,6 +108,10 @@ def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
     # Without this, every process would print two lines of banner.
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     for module in modules:
+        if module in DRAWING_MODULES:
+            from envs.physics import choose_gl
+
+            choose_gl()
         try:
             importlib.import_module(module)
         except Exception as error:  # a user's module may raise anything while it is imported
@@ -197,13 +212,23 @@ def _unknown(name: str, registered: Mapping[str, Any]) -> str:
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
 
 
-def _import_failure(module: str, error: Exception) -> str:
-    if module == "shimmy":
-        return (
-            "DeepMind Control tasks need more packages: pip install shimmy dm-control 'mujoco<4'."
-        )
-    reason = " ".join(str(error).split())
+def missing_package(user: str, error: Exception) -> str | None:
+    """Return one sentence if `user` could not be imported or made without another package."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    missing = error.name.partition(".")[0]
+    if package := installed_by(missing):
+        return f"The package {missing} is not installed: pip install {package}."
+    if missing == user.partition(".")[0]:
+        return None
     return (
-        f"The module {module} could not be imported ({type(error).__name__}: {reason}): "
-        "check its name and PYTHONPATH."
+        f"{user} needs the package {missing} ({place(error).removeprefix(', ')}), "
+        f"which is not installed: pip install {missing}, if that is its name there too."
+    )
+
+
+def _import_failure(module: str, error: Exception) -> str:
+    return missing_package(module, error) or (
+        f"The module {module} could not be imported "
+        f"({type(error).__name__}{place(error)}: {reason(error)}): check its name and PYTHONPATH."
     )

@@ -9,8 +9,10 @@ import gymnasium as gym
 import numpy as np
 
 from envs.families import FAMILIES
-from envs.ids import EnvironmentProblem, ResolvedId, load_registry
+from envs.ids import EnvironmentProblem, ResolvedId, load_registry, missing_package
 from envs.physics import follow_body, render_faster
+from envs.reasons import place, reason
+from envs.vectors import describe
 
 
 def make(
@@ -50,9 +52,9 @@ def check_spaces(env: gym.Env[Any, Any]) -> None:
     if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
         raise EnvironmentProblem(
-            f"{name} has {type(space).__name__} actions ({space}), which are not supported yet: "
-            "choose one with Discrete, MultiDiscrete, MultiBinary or Box actions, "
-            "such as ALE/Pong-v5 or HalfCheetah-v5."
+            f"{name} has {type(space).__name__} actions ({describe(space)}), "
+            "which are not supported yet: choose one with Discrete, MultiDiscrete, "
+            "MultiBinary or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
         )
 
 
@@ -81,14 +83,16 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
 
 
 def _failure(resolved: ResolvedId, error: Exception) -> str:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if "flex_vertedge" in reason:
+    cause = reason(error)
+    if "flex_vertedge" in cause:
         return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
     if isinstance(error, gym.error.DependencyNotInstalled):
-        return f"{resolved.id} needs more packages: {reason}."
+        return f"{resolved.id} needs more packages: {cause}."
+    if sentence := missing_package(resolved.id, error):
+        return sentence
     values = ", ".join(f"{key}={value!r}" for key, value in resolved.kwargs.items())
     given = f" with {values}" if values else ""
     return (
-        f"{resolved.id} could not be made{given} ({reason}): "
+        f"{resolved.id} could not be made{given} ({cause}{place(error)}): "
         "check its keyword arguments and what it needs installed."
     )

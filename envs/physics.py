@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -15,6 +16,21 @@ def default_gl() -> None:
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform == "linux" and not has_display:
         os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def choose_gl() -> None:
+    """Do as `default_gl` for a package that chooses once, when it is imported.
+
+    Such a package cannot be imported where EGL is chosen and does not work: try it first.
+    """
+    if "MUJOCO_GL" in os.environ:
+        return
+    default_gl()
+    if os.environ.get("MUJOCO_GL") == "egl":
+        try:
+            importlib.import_module("mujoco.egl")
+        except Exception:  # without EGL, everything may fail here; there is no video then
+            del os.environ["MUJOCO_GL"]
 
 
 def quieten_mujoco() -> None:

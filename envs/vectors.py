@@ -8,6 +8,24 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_SPACE = 160  # letters of a space in a message
+
+
+def describe(space: gym.Space[Any]) -> str:
+    """Return a space as one line of limited length; its type's name if it has no text."""
+    text = " ".join(str(space).split())
+    if text.startswith("<"):
+        return type(space).__name__
+    return text if len(text) <= LONGEST_SPACE else f"{text[:LONGEST_SPACE]}..."
+
+
+def has_fixed_size(space: gym.Space[Any]) -> bool:
+    """Return whether observations of a space can be flattened into vectors of one size."""
+    try:
+        return bool(space.is_np_flattenable)
+    except NotImplementedError:  # a space of somebody else's, perhaps inside another one
+        return False
+
 
 class Ram(gym.ObservationWrapper[Any, Any, Any]):
     """Observe the console's 128 bytes as float32 [128] in 0..1."""

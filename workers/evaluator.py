@@ -13,6 +13,7 @@ from typing import Any
 from envs.ids import ResolvedId
 from envs.make import make
 from envs.normaliser import SharedNormaliser
+from envs.reasons import reason
 from envs.video import VideoWriter
 from workers.camera import Camera
 from workers.memory import SharedMemory
@@ -232,7 +233,7 @@ class Evaluator:
             return self._camera.film(self._task.folder.videos / f"eval_{steps:012d}.mp4")
         except Exception as problem:  # OpenGL fails in many ways; none of them may end the run
             self._next_video = NEVER
-            self._warning = f"no video: the environment can't be rendered here ({problem})"
+            self._warning = f"no video: the environment can't be rendered here ({reason(problem)})"
             return None
 
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
@@ -240,7 +241,7 @@ class Evaluator:
         try:
             action()
         except Exception as problem:
-            self._warn(f"could not {what}: {problem}")
+            self._warn(f"could not {what}: {reason(problem)}")
             return False
         return True
 

@@ -5,6 +5,7 @@ import pickle
 import sys
 import types
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -188,3 +189,61 @@ def test_no_warning_reaches_the_user(capfd: pytest.CaptureFixture[str]) -> None:
             make(resolve(name), training=True).close()
     assert caught == []
     assert capfd.readouterr() == ("", "")
+
+
+PACKAGED = [
+    ("MiniGrid-Empty-5x5-v0", "minigrid", "pip install minigrid"),
+    ("HopperBulletEnv-v0", "pybullet_envs_gymnasium", "pip install pybullet_envs_gymnasium"),
+    ("dm_control/hopper-stand-v0", "shimmy", "pip install shimmy dm-control"),
+    ("highway-fast-v0", "highway_env", "pip install highway-env"),
+    ("FlappyBird-v0", "flappy_bird_gymnasium", "pip install flappy-bird-gymnasium"),
+]
+
+
+@pytest.mark.parametrize(("name", "module", "hint"), PACKAGED)
+def test_ids_of_well_known_packages_need_no_module(
+    name: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(gym.registry, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(EnvironmentProblem, match=hint):
+        resolve(name)
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    monkeypatch.setitem(gym.registry, name, gym.spec("CartPole-v1"))
+    monkeypatch.setattr("envs.ids.load_registry", registering(name, module))
+    assert resolve(name).modules == (module,)
+
+
+def registering(name: str, module: str) -> Any:
+    """Return a registry that has `name` as soon as `module` is imported."""
+
+    def load(modules: Any = ()) -> dict[str, Any]:
+        hidden = {} if module in modules else {name}
+        return {id_: spec for id_, spec in gym.registry.items() if id_ not in hidden}
+
+    return load
+
+
+def test_the_namespace_of_an_id_is_imported_if_it_is_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "herbarium.py").write_text(
+        "import gymnasium\ngymnasium.register('herbarium/Fern-v0', entry_point='envs.toys:Bandit')"
+    )
+    with pytest.raises(EnvironmentProblem, match=r"^Unknown environment nowhere/Fern-v0"):
+        resolve("nowhere/Fern-v0")
+    assert resolve("herbarium/Fern-v0").modules == ("herbarium",)
+    gym.registry.pop("herbarium/Fern-v0")
+
+
+def test_a_module_that_needs_another_package_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "needing.py").write_text("\nimport no_such_package.part")
+    (tmp_path / "raising.py").write_text("\n\nraise RuntimeError")
+    with pytest.raises(EnvironmentProblem, match=r"needing.py, line 2\).*pip install no_such_pack"):
+        resolve("needing:Foo-v0")
+    with pytest.raises(EnvironmentProblem, match=r"\(RuntimeError, .*raising.py, line 3: Runtime"):
+        resolve("raising:Foo-v0")

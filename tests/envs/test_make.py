@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 from envs.batch import EnvironmentBatch
-from envs.ids import EnvironmentProblem, resolve
+from envs.ids import EnvironmentProblem, load_registry, resolve
 from envs.make import check_spaces, frames_per_second, make
 from envs.physics import default_gl
 
@@ -116,6 +117,45 @@ def test_dictionaries_are_flattened_and_pictures_refused(odd: Any) -> None:
         make(odd(Box(0, 255, (64, 64, 3), np.uint8)), training=True)
 
 
+class Riddle(gym.Space[Any]):
+    """A space of somebody else's, which answers none of gymnasium's questions."""
+
+    def __init__(self) -> None:
+        super().__init__(shape=(), dtype=str)
+
+    def sample(self, *arguments: Any, **options: Any) -> str:
+        return "why?"
+
+
+class Nameless(Riddle):
+    def __str__(self) -> str:
+        return "<a>\n" * 1000
+
+
+UNFLAT = [
+    Riddle(),
+    Nameless(),
+    Dict(known=Discrete(2), riddle=Riddle()),
+    gym.spaces.Sequence(Discrete(2)),
+    gym.spaces.Graph(Box(0, 1, (2,)), None),
+    gym.spaces.Tuple([Discrete(2), gym.spaces.Sequence(Discrete(2))]),
+]
+
+
+@pytest.mark.parametrize("space", UNFLAT, ids=lambda space: type(space).__name__)
+def test_spaces_without_a_fixed_size_are_refused_in_one_line(odd: Any, space: Any) -> None:
+    with pytest.raises(EnvironmentProblem, match="is not supported: use ") as problem:
+        make(odd(space), training=True)
+    sentence = str(problem.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 500
+    with pytest.raises(
+        EnvironmentProblem, match=r"actions .*, which are not supported yet: "
+    ) as no:
+        check_spaces(make(odd(Discrete(2), space), training=True))
+    assert "\n" not in str(no.value)
+
+
 def test_only_choices_and_box_actions(odd: Any) -> None:
     for name in ("CartPole-v1", "Pendulum-v1"):
         check_spaces(make(resolve(name), training=True))
@@ -152,6 +192,20 @@ def test_atari_renders_and_frame_rates() -> None:
     env.close()
     resolved = resolve("CartPole-v1")
     assert frames_per_second(make(resolved, training=False), resolved) == 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL is used on Linux only")
+@pytest.mark.parametrize("works", [True, False])
+def test_packages_that_draw_are_imported_with_egl_where_it_works(
+    works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, "")  # so that the end of the test restores it
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(sys.modules, "mujoco.egl", ModuleType("mujoco.egl") if works else None)
+    monkeypatch.setitem(sys.modules, "dm_control", ModuleType("dm_control"))
+    load_registry(["dm_control"])
+    assert os.environ.get("MUJOCO_GL") == ("egl" if works else None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="EGL is used on Linux only")

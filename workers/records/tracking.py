@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from envs.reasons import reason
 from workers.records.run_folder import RunFolder
 from workers.records.statistics import STEPS
 
@@ -40,7 +41,8 @@ class Tracker:
             )
         except Exception as error:  # no login, no network, no such project
             raise TrackingError(
-                f"Weights & Biases refused ({error}); set WANDB_MODE=offline or leave --track out."
+                f"Weights & Biases refused ({reason(error)}); "
+                "set WANDB_MODE=offline or leave --track out."
             ) from error
 
     def metrics(self, row: Mapping[str, float | None]) -> None:

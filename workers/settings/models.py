@@ -11,6 +11,7 @@ from a3c.networks.actor_critic import ActorCritic
 from a3c.networks.heads import Categorical, DiagonalGaussian, Head, MultiCategorical
 from a3c.segment import Segment
 from envs.ids import STACKS
+from envs.reasons import reason
 from workers.settings.config import Config
 from workers.settings.errors import UsageError
 
@@ -70,7 +71,7 @@ def auxiliary_heads(config: Config, spaces: Spaces) -> Sequence[AuxiliaryHead]:
         found: Sequence[AuxiliaryHead] = getattr(importlib.import_module(module), function)(spaces)
     except (ImportError, AttributeError) as problem:
         raise UsageError(
-            f"--auxiliary-heads {name} is not a function module:function ({problem})"
+            f"--auxiliary-heads {name} is not a function module:function ({reason(problem)})"
         ) from None
     return found
 

@@ -40,6 +40,7 @@ def launch(arguments: Sequence[str]) -> int:
             code=2,
         )
     from envs.ids import EnvironmentProblem
+    from envs.reasons import place, reason
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
     from workers.records.tracking import TrackingError
@@ -55,7 +56,7 @@ def launch(arguments: Sequence[str]) -> int:
     except Exception as problem:
         if "--debug" in arguments:
             raise
-        return _refuse(f"{problem or type(problem).__name__} (--debug shows where)", code=1)
+        return _refuse(f"{reason(problem)}{place(problem)} (--debug shows where)", code=1)
 
 
 def prepare(arguments: Sequence[str]) -> "Run":

@@ -6,6 +6,7 @@ import traceback
 
 import numpy as np
 
+from envs.reasons import reason
 from workers.invocation import Invocation
 from workers.records import statistics
 from workers.records.console import Console
@@ -89,7 +90,7 @@ class Supervisor:
         except Exception as problem:
             # A mistake in the program or a fault of the machine. The run must be marked as failed.
             self._records.log(traceback.format_exc())
-            return self._fail(f"{problem or type(problem).__name__}; see log.txt", 1)
+            return self._fail(f"{reason(problem)}; see log.txt", 1)
         finally:
             self._end_children(patience=0.0)
 
@@ -246,7 +247,7 @@ class Supervisor:
         try:
             draw_curve(self._run.folder, title=self._run.title)
         except Exception as problem:  # a picture must not fail the run
-            self._console.warn(f"no curve: {problem}")
+            self._console.warn(f"no curve: {reason(problem)}")
 
     def _farewell(self) -> str:
         folder = shlex.quote(str(self._run.folder.path))
