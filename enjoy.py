@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from workers.invocation import VERSION, Invocation
 from workers.process import limit_threads, put_working_folder_last
@@ -27,6 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
             "Plays a trained policy in a window, or without a display into a video, "
             "and prints its scores."
         ),
+        epilog="Exit codes: 0 played; 1 failed, or the video that was asked for could not be made; "
+        "2 wrong usage; 130 Ctrl-C; 141 the reader of the output left.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -37,7 +40,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--load-dir", help="folder of a saved policy, such as trained_models/a3c")
-    parser.add_argument("--env-name", help="environment whose policy to load from --load-dir")
+    parser.add_argument(
+        "--env-name",
+        help="environment whose policy to load from --load-dir; with --run-dir: another "
+        "environment to play the run's policy in",
+    )
+    parser.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        default=(),
+        metavar="KEY=VALUE",
+        help="arguments of the environment, beside or instead of those of the training",
+    )
     parser.add_argument("--episodes", type=int, default=10, help="episodes to play (default: 10)")
     parser.add_argument(
         "--seed", type=int, default=1, help="seed of the first episode (default: 1)"
@@ -48,7 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="sample the actions instead of taking the most probable",
     )
     parser.add_argument(
-        "--video", help="record the first episode to this mp4 file (without a display: enjoy.mp4)"
+        "--video",
+        help="record the first episode to this .mp4, .avi or .gif file "
+        "(without a display: enjoy.mp4)",
     )
     parser.add_argument(
         "--export",
@@ -58,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object and nothing else; no window, no video",
+        help="print one JSON object and nothing else on standard output; no window",
     )
     return parser
 
@@ -77,20 +93,22 @@ def main() -> int:
     from workers.settings.errors import OtherVersion, UsageError
 
     try:
-        play(options)
+        with output_of(options) as output:
+            return play(options, output)
+    except UsageError as problem:
+        complain(str(problem))
+        return 2
     except (
         CheckpointError,
         RunFolderError,
         EnvironmentProblem,
         ExportError,
         OtherVersion,
-        UsageError,
     ) as problem:
-        print(f"{Invocation.here().name}: {problem}", file=sys.stderr)
+        complain(str(problem))
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -101,6 +119,12 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error("give either --run-dir RUN, or --load-dir DIR with --env-name ID")
     if options.load_dir and not options.env_name:
         parser.error("--load-dir needs --env-name")
+    if options.video:
+        from envs.video import SUFFIXES
+
+        if Path(options.video).suffix not in SUFFIXES:
+            suffixes = " or ".join(SUFFIXES)
+            parser.error(f"--video {options.video}: give the file the suffix {suffixes}")
 
 
 def find_policy(options: argparse.Namespace) -> dict[str, Any]:
@@ -125,94 +149,101 @@ def has_display() -> bool:
     )
 
 
-def play(options: argparse.Namespace) -> None:
-    """Play the episodes one after another, or export the policy."""
+def play(options: argparse.Namespace, output: TextIO) -> int:
+    """Play the episodes one after another, or export the policy; return the exit code."""
     import torch
 
     from workers.camera import Camera
-    from workers.records.evaluation import Evaluation
+    from workers.show import Show
     from workers.snapshot import restore_policy
+    from workers.supervision.loading import environment_for
 
     torch.set_num_threads(1)
     snapshot = find_policy(options)
     model, config, resolved = restore_policy(snapshot)
+    if (options.run_dir and options.env_name) or options.env_kwargs:
+        resolved = environment_for(snapshot, options.env_name, options.env_kwargs)
     camera = Camera(resolved, max_episode_length=config.max_episode_length)
     if options.export:
         export(model, camera, options)
-        return
+        return 0
     window = has_display() and not options.json and not options.video
-    video = None
-    if options.video or not (window or options.json):
-        video = Path(options.video or "enjoy.mp4")
-    returns: list[float] = []
-    lengths: list[int] = []
-    for episode in range(options.episodes):
-        played = play_episode(
-            model,
-            camera,
-            options,
-            steps=snapshot["steps"],
-            episode=episode,
-            window=window,
-            video=video if episode == 0 else None,
-        )
-        returns += played.returns
-        lengths += played.lengths
-    summarise(
-        Evaluation(steps=snapshot["steps"], returns=tuple(returns), lengths=tuple(lengths)),
-        as_json=options.json,
+    video = options.video or (None if window or options.json else "enjoy.mp4")
+    show = Show(
+        model,
+        camera,
+        sampled=options.non_det,
+        steps=snapshot["steps"],
+        window=window,
+        video=Path(video) if video else None,
+        tell=complain,
     )
+    played = []
+    for episode in range(options.episodes):
+        played.append(show.play(options.seed + episode))
+        if not options.json:
+            score = f"score {played[-1].returns[0]:g}, {played[-1].lengths[0]} steps"
+            say(f"episode {episode + 1}: {score}", output)
+            if episode == 0 and show.filmed is not None:
+                say(f"video of it: {show.filmed}", output)
+    summarise(played, output, as_json=options.json)
+    return 1 if options.video and show.filmed is None else 0
 
 
-def play_episode(
-    model: "ActorCritic",
-    camera: "Camera",
-    options: argparse.Namespace,
-    *,
-    steps: int,
-    episode: int,
-    window: bool,
-    video: Path | None,
-) -> "Evaluation":
-    """Play one episode, in a window or into a video, and print its score."""
-    from workers.play import play_episodes
-
-    environment = camera.environment(pictures=window or video is not None)
-    with contextlib.ExitStack() as stack:
-        on_frame = camera.show if window else None
-        if video is not None:
-            environment.reset(seed=options.seed)
-            on_frame = stack.enter_context(camera.film(video)).write
-        played = play_episodes(
-            model,
-            [environment],
-            seeds=[options.seed + episode],
-            sampled=options.non_det,
-            steps=steps,
-            on_frame=on_frame,
-        )
-    assert played is not None
-    if not options.json:
-        score = f"score {played.returns[0]:g}, {played.lengths[0]} steps"
-        print(f"episode {episode + 1}: {score}", flush=True)
-        if video is not None:
-            print(f"video of it: {video}")
-    return played
-
-
-def summarise(played: "Evaluation", *, as_json: bool) -> None:
+def summarise(played: "list[Evaluation]", output: TextIO, *, as_json: bool) -> None:
     """Print mean and standard deviation of the scores, or everything as one JSON object."""
-    if as_json:
-        summary = {
-            "returns": played.returns,
-            "mean": played.mean,
-            "std": played.std,
-            "lengths": played.lengths,
-        }
-        print(json.dumps(summary))
+    from workers.records.evaluation import Evaluation
+
+    total = Evaluation(
+        steps=played[0].steps,
+        returns=tuple(return_ for episode in played for return_ in episode.returns),
+        lengths=tuple(length for episode in played for length in episode.lengths),
+    )
+    if not as_json:
+        episodes = f"over {len(total.returns)} episodes"
+        say(f"mean {total.mean:.2f}, standard deviation {total.std:.2f} {episodes}", output)
         return
-    episodes = len(played.returns)
-    print(f"mean {played.mean:.2f}, standard deviation {played.std:.2f} over {episodes} episodes")
+    summary = {
+        "returns": [number(return_) for return_ in total.returns],
+        "mean": number(total.mean),
+        "std": number(total.std),
+        "lengths": total.lengths,
+    }
+    say(json.dumps(summary), output)
+
+
+def number(value: float) -> float | None:
+    """Return None, which JSON can say, for a number that is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def say(line: str, output: TextIO) -> None:
+    """Print a line; if its reader has left, as `head` does, leave too."""
+    try:
+        print(line, file=output, flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer must go somewhere, or Python complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        sys.exit(141)
+
+
+def complain(line: str) -> None:
+    """Print a line about something that went wrong."""
+    print(f"{Invocation.here().name}: {line}", file=sys.stderr, flush=True)
+
+
+def output_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
+    """Return standard output; with --json it is the result's alone from now on.
+
+    What else is printed goes to standard error then, also what an environment prints from C code or
+    lets its processes print.
+    """
+    if not options.json:
+        return contextlib.nullcontext(sys.stdout)
+    sys.stdout.flush()
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return output
 
 
 def export(model: "ActorCritic", camera: "Camera", options: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
-"""Videos of episodes, in formats that a browser can play."""
+"""Videos of episodes, in formats that a browser can play, and moving pictures (GIF)."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,26 +13,33 @@ from numpy.typing import NDArray
 
 from envs.ids import EnvironmentProblem
 
+if TYPE_CHECKING:
+    from envs.gif import GifWriter
+
 # (codec, suffix), best first. VP9 plays in browsers, and OpenCV's wheel has no H.264 encoder.
 # Builds without VP9 have the others.
 CODECS = (("vp09", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
+SUFFIXES = (".mp4", ".avi", ".gif")
 
 
 class VideoWriter:
     """Write uint8 RGB frames [H, W, 3] to a video file.
 
-    The file appears at `path` only when it is complete; `path` gets the codec's suffix. The first
-    frame opens the file. Only that may raise EnvironmentProblem.
+    The file appears at `path` only when it is complete; then `written` is true. The suffix of
+    `path`, one of SUFFIXES, says the format; `path` gets another one where OpenCV lacks the codec.
+    The first frame opens the file. Only that may raise EnvironmentProblem.
     """
 
     def __init__(self, path: str | Path, *, fps: float, scale: int = 1) -> None:
         """Enlarge frames by the whole number `scale`, without smoothing."""
-        self.path = Path(path).with_suffix(CODECS[0][1])
+        self.path = Path(path)
+        assert self.path.suffix in SUFFIXES
+        self.written = False
         self._fps = float(fps)
         self._scale = scale
         self._partial = self.path
         self._size = (0, 0)  # width, height
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: cv2.VideoWriter | GifWriter | None = None
         self._failed = False
 
     def write(self, frame: NDArray[np.uint8]) -> None:
@@ -59,14 +66,15 @@ class VideoWriter:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        writer.release()
-        if self._failed:
-            self._partial.unlink(missing_ok=True)
-            return
         try:
-            self._partial.replace(self.path)
+            writer.release()
+            if not self._failed:
+                self._partial.replace(self.path)
+                self.written = True
         except OSError as error:
             logging.getLogger(__name__).warning("No video %s: %s", self.path, error)
+        if not self.written:
+            self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -86,9 +94,18 @@ class VideoWriter:
         self._size = (width, height)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
+            self._partial.touch()
+            self._partial.unlink()
         except OSError as error:
-            raise self._cannot_open(str(error)) from error
-        for codec, suffix in CODECS:
+            where = f"{error.filename}: {error.strerror}"
+            raise self._cannot_open(where, "choose another folder") from error
+        if self.path.suffix == ".gif":
+            from envs.gif import GifWriter
+
+            self._writer = GifWriter(self._partial, fps=self._fps)
+            return
+        for codec, suffix in sorted(CODECS, key=lambda row: row[1] != self.path.suffix):
             # OpenCV chooses the container by the suffix, so the temporary name must end with it.
             partial = self.path.with_name(f".{self.path.stem}.partial{suffix}")
             writer = _open_writer(partial, codec, self._fps, self._size)
@@ -98,14 +115,11 @@ class VideoWriter:
                 self.path = self.path.with_suffix(suffix)
                 return
             partial.unlink(missing_ok=True)
-        raise self._cannot_open("no codec opened it")
+        raise self._cannot_open("no codec opened it", "reinstall opencv-python")
 
-    def _cannot_open(self, reason: str) -> EnvironmentProblem:
+    def _cannot_open(self, reason: str, fix: str) -> EnvironmentProblem:
         self._failed = True
-        return EnvironmentProblem(
-            f"The video {self.path} cannot be written ({reason}): "
-            "check the folder, or reinstall opencv-python."
-        )
+        return EnvironmentProblem(f"The video {self.path} cannot be written ({reason}): {fix}.")
 
     def _prepare(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         width, height = self._size

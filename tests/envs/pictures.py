@@ -1,0 +1,56 @@
+"""Environments that can be drawn, that cannot, and one that prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from envs.toys import Bandit
+
+
+class Painted(Bandit):
+    """The bandit with a picture of 40x60, redder at every call; `picture` says what is wrong."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, picture: str = "good", render_mode: str | None = None) -> None:
+        super().__init__()
+        self.picture, self.render_mode, self.drawn = picture, render_mode, 0
+
+    def render(self) -> Any:
+        self.drawn += 1
+        if self.picture == "raises" or (self.picture == "raises later" and self.drawn > 3):
+            raise RuntimeError("no display")
+        if self.picture == "nothing":
+            return None
+        red = np.full((40, 60, 3), (20 * self.drawn, 0, 0), np.uint8)
+        return red / 255 if self.picture == "floats" else red
+
+
+class Unpainted(Bandit):
+    """The bandit, which takes a render_mode and has no render()."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__()
+        self.render_mode = render_mode
+
+
+class Talks(Bandit):
+    """The bandit, which prints: from Python, by the descriptor as C does, and from a process."""
+
+    def step(self, action: Any) -> Any:
+        print("from Python")
+        os.write(1, b"by the descriptor\n")
+        subprocess.run(["echo", "from a process"], check=True)
+        return super().step(action)
+
+
+for _environment in (Painted, Unpainted, Talks):
+    if f"{_environment.__name__}-v0" not in gym.registry:
+        gym.register(f"{_environment.__name__}-v0", entry_point=_environment)
