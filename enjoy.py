@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print one JSON object and nothing else on standard output; no window",
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     return parser
 
 
@@ -87,6 +88,7 @@ def main() -> int:
     options = parser.parse_args()
     check(parser, options)
     from envs.ids import EnvironmentProblem
+    from envs.reasons import place, reason
     from workers.export import ExportError
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
@@ -109,6 +111,11 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as problem:  # of an environment, most likely
+        if options.debug:
+            raise
+        complain(f"{reason(problem)}{place(problem)} (--debug shows more)")
+        return 1
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

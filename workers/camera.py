@@ -10,6 +10,7 @@ import numpy as np
 
 from envs.ids import EnvironmentProblem, ResolvedId
 from envs.make import frames_per_second, make
+from envs.reasons import place, reason
 from envs.video import VideoWriter
 from workers.play import Frame
 
@@ -104,7 +105,7 @@ def trouble(error: Exception) -> str:
         )
     if isinstance(error, EnvironmentProblem | ValueError):
         return str(error)
-    return f"the environment can't be drawn here: {type(error).__name__}: {error}"
+    return f"the environment can't be drawn here: {reason(error)}{place(error)}"
 
 
 def _enlargement(frame: Frame) -> int:

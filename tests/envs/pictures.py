@@ -51,6 +51,15 @@ class Talks(Bandit):
         return super().step(action)
 
 
-for _environment in (Painted, Unpainted, Talks):
+class Breaks(Bandit):
+    """The bandit, whose second step fails."""
+
+    def step(self, action: Any) -> Any:
+        if self._elapsed == 1:
+            raise KeyError("speed")
+        return super().step(action)
+
+
+for _environment in (Painted, Unpainted, Talks, Breaks):
     if f"{_environment.__name__}-v0" not in gym.registry:
         gym.register(f"{_environment.__name__}-v0", entry_point=_environment)
