@@ -9,6 +9,8 @@ from tests.workers.runs import RunningMain, flags
 from workers.records import checkpoint
 from workers.records.run_folder import RunFolder
 
+pytestmark = pytest.mark.timeout(400)  # learning takes a while on a busy machine
+
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_two_workers_learn_a_toy_to_its_optimum(tmp_path, method):
@@ -32,7 +34,7 @@ def test_recall_needs_and_uses_the_recurrent_core(tmp_path):
         *flags("--recurrent lstm --lr 2e-3 --stop-reward 0.9 --max-seconds 60"),
         base=base,
     )
-    assert with_core.finish(90) == 0
+    assert with_core.finish() == 0
     assert "done: reached a training return of" in with_core.text
 
 
@@ -46,7 +48,7 @@ def test_acktr_learns_toys_to_the_optimum(tmp_path, toy, optimum):
         *flags("--algo acktr --entropy-coef 0 --num-env-steps 250000"),
         base=base,
     )
-    assert run.finish(90) == 0, run.text
+    assert run.finish() == 0, run.text
     assert run.status["eval_return_mean"] > optimum
 
 
@@ -60,7 +62,7 @@ def test_box_actions_are_learned_to_the_optimum(tmp_path, more):
     # a stale one can move the policy far away.
     learning = flags("--lr 3e-3 --use-linear-lr-decay --entropy-coef 0.01 --num-env-steps 250000")
     run = RunningMain(tmp_path / "run", *learning, *flags(more), base=base)
-    assert run.finish(90) == 0, run.text
+    assert run.finish() == 0, run.text
     assert run.status["eval_return_mean"] > 9.8
 
 
@@ -74,7 +76,7 @@ def test_several_choices_at_once_are_learned_to_the_optimum(tmp_path, kind):
         *flags("--lr 3e-3 --use-linear-lr-decay --num-env-steps 60000"),
         base=base,
     )
-    assert run.finish(90) == 0, run.text
+    assert run.finish() == 0, run.text
     assert run.status["eval_return_mean"] == 5.0
 
 
