@@ -66,8 +66,7 @@ def sit(run: Path, flags: list[str], *, seconds: float, chance: random.Random) -
         row["end"], row["exit_code"], row["seconds_to_end"] = sitting.end()
         row["seconds_to_end"] = round(row["seconds_to_end"], 1)
         sitting.check_gone()
-        if left := set(os.listdir("/dev/shm")) - before:
-            raise Lost(f"left in /dev/shm: {', '.join(sorted(left))}")
+        check_shared_memory(before)
         if newest_steps(run) < kept:
             raise Lost(f"{newest_steps(run)} steps are saved of {kept}")
     except Lost as problem:
@@ -75,6 +74,17 @@ def sit(run: Path, flags: list[str], *, seconds: float, chance: random.Random) -
         sitting.family.kill()
         sitting.main.wait()
     return row | figures(sitting)
+
+
+def check_shared_memory(before: set[str]) -> None:
+    """Raise Lost if something that was not there `before` stays in /dev/shm for 20 s."""
+    left = set(os.listdir("/dev/shm")) - before
+    for _ in range(20):
+        left &= {*os.listdir("/dev/shm")}
+        if not left:
+            return
+        time.sleep(1)
+    raise Lost(f"left in /dev/shm: {', '.join(sorted(left))}")
 
 
 def figures(sitting: Sitting) -> dict[str, Any]:
