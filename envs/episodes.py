@@ -55,3 +55,38 @@ class ClipReward(gym.Wrapper[Any, Any, Any, Any]):
         else:
             reward = 1.0 if reward > 1 else -1.0 if reward < -1 else reward
         return observation, reward, terminated, truncated, info
+
+
+class Points(gym.Wrapper[Any, Any, Any, Any]):
+    """Keep when the points of a game fell, to tell games apart.
+
+    A deterministic emulator may play one and the same game after different beginnings, so neither
+    the return nor the number of steps shows that two games differ.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._points: list[tuple[int, float]] = []
+        self._steps = 0
+
+    @property
+    def points(self) -> tuple[tuple[int, float], ...]:
+        """(frame, reward) of each reward of the current game; the step where there is no emulator.
+
+        Two games are one if these are equal.
+        """
+        return tuple(self._points)
+
+    def step(self, action: Any) -> Step:
+        """Step, and note a reward that is not 0."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        if reward:
+            frame = int(info.get("episode_frame_number", self._steps))
+            self._points.append((frame, float(reward)))
+        return observation, reward, terminated, truncated, info  # type: ignore[return-value]
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin a new game."""
+        self._points, self._steps = [], 0
+        return self.env.reset(**kwargs)

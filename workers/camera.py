@@ -49,6 +49,11 @@ class Camera:
         picture = picture_of(self._environments[True])
         return VideoWriter(path, fps=self.frames_per_second, scale=_enlargement(picture))
 
+    def close(self) -> None:
+        """Close the environments."""
+        while self._environments:
+            self._environments.popitem()[1].close()
+
     def show(self, frame: Frame) -> None:
         """Show a picture in a window, at natural speed."""
         import cv2

@@ -7,31 +7,29 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
+from envs.episodes import Points
 from envs.ids import ResolvedId
 from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.reasons import reason
-from envs.video import VideoWriter
 from workers.camera import Camera
+from workers.films import Films, Played
 from workers.memory import SharedMemory
-from workers.play import Frame, play_episodes
+from workers.play import play_episodes
 from workers.process import cores, prepare_child
+from workers.progress import ProgressTable
 from workers.records import checkpoint
-from workers.records.appender import Guard
-from workers.records.board import GIF_FRAMES, Board, thumbnail
 from workers.records.curve import draw_curve
 from workers.records.evaluation import Evaluation
 from workers.records.run_folder import RunFolder
-from workers.records.thinned import Thinned
 from workers.settings.config import Config
 from workers.settings.models import Spaces
 from workers.snapshot import policy_state, restore_policy
 
-NEVER = 1 << 62
 EVALUATION_SEED = 10_000_019  # far from those that training environments draw
+LONG_WORK = 30.0  # seconds that may pass without a sign of life, beside --worker-timeout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,7 @@ class EvaluatorTask:
     began: float  # monotonic seconds at which the run's clock stood at 0
     best_mean: float  # -inf before the first evaluation
     episodes_done: int
+    films: bool  # whether it may draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +54,48 @@ class EvaluationReport:
 
     evaluation: Evaluation
     seconds: float  # of the run, when the snapshot was taken
+    updates: int  # of the optimizer, until then
     is_best: bool
-    video: Path | None  # of the first episode
     warning: str | None
+    film_follows: bool  # a FilmReport of the first episode comes later
+
+
+class Requests:
+    """What the main process asks for: "draw" the curve, the "last" evaluation, or an "end".
+
+    Every look at them is a sign of life.
+    """
+
+    def __init__(self, pipe: Connection, progress: ProgressTable, *, timeout: float) -> None:
+        """A silence of `timeout` seconds counts as a hang."""
+        self._pipe, self._progress = pipe, progress
+        self._longest_wait = min(1.0, timeout / 4)
+        self._wanted: set[str] = set()
+
+    def wait(self, until: float | None) -> None:
+        """Wait for a request, until a monotonic second if it is given."""
+        while not self.any("draw", "last", "end"):
+            left = self._longest_wait if until is None else until - time.monotonic()
+            if left <= 0:
+                return
+            self._pipe.poll(min(left, self._longest_wait))
+
+    def any(self, *words: str) -> bool:
+        """Return whether something of this is asked for."""
+        self.allow(0.0)
+        while self._pipe.poll():
+            self._wanted.add(self._pipe.recv())
+        return not self._wanted.isdisjoint(words)
+
+    def take(self, word: str) -> bool:
+        """Return whether this was asked for, once."""
+        asked = word in self._wanted
+        self._wanted.discard(word)
+        return asked
+
+    def allow(self, seconds: float) -> None:
+        """Give a sign of life that stands for the next `seconds`, too."""
+        self._progress.tester_heartbeat = time.monotonic_ns() + int(seconds * 1e9)
 
 
 def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
@@ -66,8 +104,11 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
         prepare_child("a3c test worker", log)
         if hasattr(os, "nice"):
             os.nice(_niceness(task.config))
+        requests = Requests(pipe, task.memory.progress, timeout=task.config.worker_timeout)
         try:
-            _serve(Evaluator(task, pipe), task.config.eval_interval, pipe)
+            requests.allow(LONG_WORK)
+            with contextlib.closing(Evaluator(task, pipe, requests)) as evaluator:
+                _serve(evaluator, requests, task.config.eval_interval)
         except (EOFError, BrokenPipeError):
             return
         except BaseException:
@@ -83,73 +124,83 @@ def _niceness(config: Config) -> int:
     return 0 if config.num_processes > cores() else 5
 
 
-def _serve(evaluator: "Evaluator", interval: float, pipe: Connection) -> None:
-    """Evaluate when the interval is over.
-
-    Messages: "last" asks for an evaluation with a video at once, "draw" for the curve.
-    """
-    due = time.monotonic() + interval
-    while True:
-        wait = max(0.0, due - time.monotonic()) if interval else None
-        message = pipe.recv() if pipe.poll(wait) else "due"
-        if message == "draw":
+def _serve(evaluator: "Evaluator", requests: Requests, interval: float) -> None:
+    """Evaluate when the interval is over, or at once when the last evaluation is asked for."""
+    due = time.monotonic() + interval if interval else None
+    while not requests.any("end"):
+        requests.wait(due)
+        if requests.take("draw") and not requests.any("last", "end"):
             evaluator.draw_curve()
-            continue
-        report = evaluator.evaluate(is_last=message == "last")
-        if report is not None:
-            pipe.send(report)
-        due = time.monotonic() + interval
+        is_last = requests.take("last")
+        if is_last or (due is not None and time.monotonic() >= due):
+            evaluator.evaluate(is_last=is_last)
+            due = time.monotonic() + interval if interval else None
 
 
 class Evaluator:
     """Plays the same seeds each time, on raw rewards, with a snapshot's weights and scaling."""
 
-    def __init__(self, task: EvaluatorTask, pipe: Connection) -> None:
+    def __init__(self, task: EvaluatorTask, pipe: Connection, requests: Requests) -> None:
         config = task.config
-        self._task, self._config, self._pipe = task, config, pipe
+        self._task, self._config, self._pipe, self._requests = task, config, pipe, requests
         self._normaliser = SharedNormaliser(task.memory.normaliser.tensor.numpy())
-        self._best_mean, self._episodes_done = task.best_mean, task.episodes_done
-        self._next_video = task.episodes_done
+        self._best_mean = task.best_mean
         self._warning: str | None = None
+        self._warned_of_one_game = False
         length = config.max_episode_length
         self._environments = [
-            make(task.environment, training=False, max_episode_length=length)
+            Points(make(task.environment, training=False, max_episode_length=length))
             for _ in range(config.eval_episodes)
         ]
-        self._board = Board(task.folder.tensorboard, Guard(self._warn))
         self._camera = Camera(task.environment, max_episode_length=length)
-
-    def evaluate(self, *, is_last: bool) -> EvaluationReport | None:
-        """Evaluate the current policy; return None if a message arrives meanwhile."""
-        snapshot = self._take_snapshot()
-        seconds = time.monotonic() - self._task.began
-        self._warning = None
-        with contextlib.ExitStack() as stack:
-            thumbnails: Thinned[Frame] = Thinned(GIF_FRAMES)
-            film = self._film(snapshot["steps"]) if self._video_due(is_last=is_last) else None
-            if film is not None:
-                stack.enter_context(film)
-            evaluation = self._play(snapshot, film, thumbnails)
-            if evaluation is None and film is not None:
-                film.discard()
-        if evaluation is None:
-            return None
-        if film is not None and self._config.tensorboard:
-            self._show(thumbnails, evaluation.steps)
-        is_best = self._keep_if_best(snapshot, evaluation)
-        self._count(evaluation, filmed=film is not None)
-        return EvaluationReport(
-            evaluation=evaluation,
-            seconds=seconds,
-            is_best=is_best,
-            video=film.path if film is not None and film.path.exists() else None,
-            warning=self._warning,
+        self._films = Films(
+            self._camera,
+            folder=task.folder.videos,
+            tensorboard=task.folder.tensorboard if config.tensorboard else None,
+            interval=config.video_interval if task.films else 0,
+            episodes_done=task.episodes_done,
         )
+
+    def evaluate(self, *, is_last: bool) -> None:
+        """Evaluate the current policy, send the score, and then film the first episode if due.
+
+        Give up what is not done when the last evaluation or the end is asked for.
+        """
+        self._warning = None
+        snapshot, updates = self._take_snapshot(), self._task.memory.progress.total("updates")
+        seconds = time.monotonic() - self._task.began
+        actions: list[Any] = []
+        evaluation = self._play(snapshot, actions.append)
+        if evaluation is None:
+            return
+        film_follows = self._films.is_due(episodes=len(evaluation.returns), is_last=is_last)
+        self._pipe.send(
+            EvaluationReport(
+                evaluation=evaluation,
+                seconds=seconds,
+                updates=updates,
+                is_best=self._keep_if_best(snapshot, evaluation),
+                warning=self._warning or self._one_game(),
+                film_follows=film_follows,
+            )
+        )
+        if film_follows:
+            end = evaluation.returns[0], evaluation.lengths[0]
+            played = Played(steps=evaluation.steps, seed=EVALUATION_SEED, actions=actions, end=end)
+            self._requests.allow(LONG_WORK)
+            self._pipe.send(self._films.film(played, interrupted=self._interrupted))
 
     def draw_curve(self) -> None:
         """Draw what the run has learned so far; after an error the next call draws it."""
+        self._requests.allow(LONG_WORK)
         with contextlib.suppress(OSError):
             draw_curve(self._task.folder, title=self._task.title)
+
+    def close(self) -> None:
+        """Close the environments; one that can't be closed must not keep the others open."""
+        for close in (*(env.close for env in self._environments), self._camera.close):
+            with contextlib.suppress(Exception):
+                close()
 
     def _take_snapshot(self) -> dict[str, Any]:
         return policy_state(
@@ -162,44 +213,34 @@ class Evaluator:
         )
 
     def _play(
-        self,
-        snapshot: dict[str, Any],
-        film: VideoWriter | None,
-        thumbnails: Thinned[Frame],
+        self, snapshot: dict[str, Any], on_action: Callable[[Any], None]
     ) -> Evaluation | None:
         model, _, _ = restore_policy(snapshot)
-        environments = list(self._environments)
-        if film is not None:
-            environments[0] = self._camera.environment(pictures=True)
-        evaluation = play_episodes(
+        return play_episodes(
             model,
-            environments,
-            seeds=[EVALUATION_SEED + i for i in range(len(environments))],
+            [*self._environments],
+            seeds=[EVALUATION_SEED + i for i in range(len(self._environments))],
             sampled=self._config.eval_sampled,
             steps=snapshot["steps"],
-            on_frame=None if film is None else self._filming(film, thumbnails),
+            on_action=on_action,
             interrupted=self._interrupted,
         )
-        self._task.memory.progress.tester_heartbeat = 0
-        return evaluation
 
     def _interrupted(self) -> bool:
-        """Note the time as a sign of life; return whether a message has arrived."""
-        self._task.memory.progress.tester_heartbeat = time.monotonic_ns()
-        return self._pipe.poll()
+        return self._requests.any("last", "end")
 
-    def _filming(self, film: VideoWriter, thumbnails: Thinned[Frame]) -> Callable[[Frame], None]:
-        def on_frame(frame: Frame) -> None:
-            self._attempt("record the video", lambda: film.write(frame))
-            thumbnails.add(thumbnail(frame))
-
-        return on_frame
-
-    def _show(self, thumbnails: Thinned[Frame], steps: int) -> None:
-        """Show the film in TensorBoard, from an event file of this process."""
-        fps = self._camera.frames_per_second / thumbnails.stride
-        self._board.video("video/eval", thumbnails.items, steps, fps)
-        self._board.flush()
+    def _one_game(self) -> str | None:
+        """Return a warning, once, if the most probable actions led to one game several times."""
+        episodes = len(self._environments)
+        games = {environment.points for environment in self._environments}
+        told = self._warned_of_one_game or self._config.eval_sampled
+        if told or self._task.environment.family != "atari" or len(games) == episodes:
+            return None
+        self._warned_of_one_game = True
+        return (
+            f"of the {episodes} games of an evaluation {len(games)} differ: the emulator is "
+            "deterministic, and so are the most probable actions; --eval-sampled draws them"
+        )
 
     def _keep_if_best(self, snapshot: dict[str, Any], evaluation: Evaluation) -> bool:
         mean = evaluation.mean
@@ -210,31 +251,6 @@ class Evaluator:
         if is_best:
             self._best_mean = mean
         return is_best
-
-    def _count(self, evaluation: Evaluation, *, filmed: bool) -> None:
-        """Count the episodes; after a film, the next is due at the next multiple of an interval."""
-        self._episodes_done += len(evaluation.returns)
-        if filmed:
-            interval = self._config.video_interval
-            self._next_video = self._episodes_done - self._episodes_done % interval + interval
-
-    def _video_due(self, *, is_last: bool) -> bool:
-        """Film the first episode, one in every interval, and the last policy.
-
-        Never film an environment that has failed to draw.
-        """
-        due = self._episodes_done >= self._next_video or (is_last and self._next_video < NEVER)
-        return self._config.video_interval > 0 and due
-
-    def _film(self, steps: int) -> VideoWriter | None:
-        """Start a video of the first environment; return None, this time and later, if it fails."""
-        try:
-            self._camera.environment(pictures=True).reset(seed=EVALUATION_SEED)
-            return self._camera.film(self._task.folder.videos / f"eval_{steps:012d}.mp4")
-        except Exception as problem:  # OpenGL fails in many ways; none of them may end the run
-            self._next_video = NEVER
-            self._warning = f"no video: the environment can't be rendered here ({reason(problem)})"
-            return None
 
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
         """Call `action`; return whether it succeeded. A full disk, say, must not stop training."""

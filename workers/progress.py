@@ -133,7 +133,10 @@ class ProgressTable:
 
     @property
     def tester_heartbeat(self) -> int:
-        """Monotonic ns of the test worker's last step; 0 between evaluations."""
+        """Monotonic ns of the test worker's last sign of life.
+
+        It lies in the future where the test worker may be silent until then.
+        """
         return int(self.control[CONTROL.index("tester_heartbeat")])
 
     @tester_heartbeat.setter

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
+
+from envs.toys import Bandit
 
 
 class Scripted(gym.Env[Any, Any]):
@@ -62,3 +67,45 @@ class Unbounded(Scripted):
 
 if "Unbounded-v0" not in gym.registry:
     gym.register("Unbounded-v0", entry_point="tests.envs.fakes:Unbounded")
+
+
+class Drawn(Bandit):
+    """A Bandit with pictures: it may draw slowly, die of drawing, and note that it is closed."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
+
+    def __init__(
+        self,
+        *,
+        render_mode: str | None = None,
+        seconds: float = 0.0,
+        dies: bool = False,
+        repeats: bool = True,
+        note: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.render_mode = render_mode
+        self._seconds, self._dies, self._repeats, self._note = seconds, dies, repeats, note
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; without `repeats` it forgets the seed."""
+        return super().reset(seed=seed if self._repeats else None, options=options)
+
+    def render(self) -> Any:
+        """Return a picture of the context."""
+        time.sleep(self._seconds)
+        if self._dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.full((32, 32, 3), 80 * self._context, np.uint8)
+
+    def close(self) -> None:
+        """Write a line."""
+        if self._note is not None:
+            with open(self._note, "a") as file:
+                file.write("closed\n")
+
+
+if "Drawn-v0" not in gym.registry:
+    gym.register("Drawn-v0", entry_point="tests.envs.fakes:Drawn")

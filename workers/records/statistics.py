@@ -31,7 +31,7 @@ class Progress:
     steps_per_second: float = 0.0
     updates_per_second: float = 0.0
     recent: Sequence[tuple[float, int]] = ()  # (raw return, length) of the last 100 episodes
-    evaluation: Evaluation | None = None  # the last one
+    evaluation: Evaluation | None = None  # the last one, or the one of the row
     best_eval_return_mean: float | None = None
     workers_alive: int = 0
     restarts: int = 0
@@ -57,6 +57,7 @@ class Statistic:
     # Column of metrics.csv, key of metrics.jsonl, tag in TensorBoard, with Stable-Baselines3's
     # name where that has one.
     metric: str | None = None
+    of_evaluation: bool = False  # the metric stands only in the evaluation's own row
     in_status: bool = False  # a field of status.json, with the statistic's own name
     status_digits: int | None = None  # after the decimal point, in status.json
     live: Live | None = None
@@ -135,6 +136,7 @@ STATISTICS: tuple[Statistic, ...] = (
         "eval_return_mean",
         lambda run: run.evaluation.mean if run.evaluation else None,
         "eval/mean_reward",
+        of_evaluation=True,
         in_status=True,
         live=Live(before="eval ", form="{:.1f}", gives_way=4, style="good"),
     ),
@@ -142,6 +144,7 @@ STATISTICS: tuple[Statistic, ...] = (
         "eval_length_mean",
         lambda run: run.evaluation.mean_length if run.evaluation else None,
         "eval/mean_ep_length",
+        of_evaluation=True,
     ),
     Statistic(
         "eval_steps",
@@ -199,8 +202,30 @@ _FIRST_IN_STATUS = (
 
 
 def metrics_row(progress: Progress) -> dict[str, float | None]:
-    """Return one row of metrics, keyed as in METRICS; `progress.means` must be known."""
-    return {row.metric: row.value(progress) for row in STATISTICS if row.metric is not None}
+    """Return one row of metrics, keyed as in METRICS; `progress.means` must be known.
+
+    Numbers of evaluations are left out: they belong to steps that the run made earlier.
+    """
+    return {
+        row.metric: row.value(progress)
+        for row in STATISTICS
+        if row.metric is not None and not row.of_evaluation
+    }
+
+
+def evaluation_row(evaluation: Evaluation, *, seconds: float, updates: int) -> dict[str, Any]:
+    """Return an evaluation's own row of metrics, at the steps of its policy.
+
+    `seconds` and `updates` are those of the run when it had made these steps.
+    """
+    counters = {"steps": evaluation.steps, "updates": updates}
+    progress = Progress(evaluation=evaluation, counters=counters, seconds=seconds)
+    return {
+        row.metric: row.value(progress)
+        for row in STATISTICS
+        if row.metric is not None
+        and (row.of_evaluation or row.name in ("steps", "seconds", "updates"))
+    }
 
 
 def status_fields(progress: Progress) -> dict[str, float | None]:

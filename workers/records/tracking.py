@@ -7,6 +7,8 @@ from envs.reasons import reason
 from workers.records.run_folder import RunFolder
 from workers.records.statistics import STEPS
 
+_EVALUATED_STEPS = "eval/total_timesteps"
+
 
 class TrackingError(Exception):
     """Tracking that was asked for and is not available; one sentence with the fix in it."""
@@ -44,11 +46,20 @@ class Tracker:
                 f"Weights & Biases refused ({reason(error)}); "
                 "set WANDB_MODE=offline or leave --track out."
             ) from error
+        self._run.define_metric("eval/*", step_metric=_EVALUATED_STEPS)
 
     def metrics(self, row: Mapping[str, float | None]) -> None:
-        """Send a row of metrics."""
+        """Send a row of metrics.
+
+        Steps never go back there, and those of an evaluation lie before those of the last row. So
+        its numbers go into the current step, beside the steps that they are drawn over.
+        """
         known = {key: value for key, value in row.items() if value is not None}
-        self._run.log(known, step=int(row[STEPS] or 0))
+        evaluated = {key: value for key, value in known.items() if key.startswith("eval/")}
+        if evaluated:
+            self._run.log(evaluated | {_EVALUATED_STEPS: known[STEPS]})
+        else:
+            self._run.log(known, step=int(known[STEPS]))
 
     def finish(self, exit_code: int) -> None:
         """End the run there."""

@@ -17,7 +17,7 @@ from workers.records.board import Board
 from workers.records.evaluation import Evaluation, read_evaluations, write_evaluations
 from workers.records.metrics import MetricsFiles
 from workers.records.run_folder import RunFolder
-from workers.records.statistics import STATUS, STEPS
+from workers.records.statistics import STATUS, STEPS, evaluation_row
 
 _MONITOR_SECONDS = 2.0
 
@@ -74,10 +74,15 @@ class Records:
         for also in self.also_metrics:
             also(row)
 
-    def evaluation(self, evaluation: Evaluation) -> None:
-        """Write one evaluation."""
+    def evaluation(self, evaluation: Evaluation, *, seconds: float, updates: int) -> None:
+        """Write one evaluation, and its own row of metrics, at the steps of its policy.
+
+        `seconds` and `updates` are those of the run when it had made these steps. Later rows may
+        stand above: an evaluation takes its time, and nothing that is written waits for it.
+        """
         self._evaluations.append(evaluation)
         self._write_evaluations()
+        self.metrics(evaluation_row(evaluation, seconds=seconds, updates=updates))
 
     @property
     def last_evaluation(self) -> Evaluation | None:

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from workers.evaluator import EvaluationReport, EvaluatorTask, run_evaluator
+from workers.evaluator import LONG_WORK, EvaluationReport, EvaluatorTask, run_evaluator
+from workers.films import FilmReport
 from workers.records.console import Console
 from workers.records.evaluation import Evaluation
 from workers.records.writer import Records
@@ -12,8 +13,11 @@ from workers.supervision.child import Child
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
 
-MAX_FAILURES = 3
-FINAL_PATIENCE = 120.0  # seconds
+MAX_FAILURES = 3  # in a row; then there are no more evaluations
+MAX_FAILED_FILMS = 2  # in a row; then there are no more films
+FORGIVEN_AFTER = 600.0  # seconds that a test worker has lived
+FINAL_PATIENCE = 120.0  # seconds for the last evaluation, and as many for its film
+ENDING_PATIENCE = 2.0  # seconds in which it may close its environments
 
 
 class Evaluations:
@@ -32,8 +36,10 @@ class Evaluations:
         self._reporter, self._warn = reporter, warn
         self.last: Evaluation | None = records.last_evaluation
         self.best_mean, self.episodes_done = run.best_mean, run.evaluated_episodes
-        self._failures = 0
+        self._failures = self._failed_films = 0
         self._child: Child | None = None
+        self._filming = False
+        self._looked = self._grace = time.monotonic()
 
     @property
     def pipes(self) -> list[Connection]:
@@ -53,8 +59,10 @@ class Evaluations:
             began=self._reporter.began,
             best_mean=self.best_mean,
             episodes_done=self.episodes_done,
+            films=self._failed_films < MAX_FAILED_FILMS,
         )
-        run.memory.progress.tester_heartbeat = 0
+        self._filming = False
+        run.memory.progress.tester_heartbeat = time.monotonic_ns() + int(LONG_WORK * 1e9)
         self._child = Child(
             target=run_evaluator, task=task, name="test worker", context=run.context
         )
@@ -64,74 +72,128 @@ class Evaluations:
         child = self._child
         if child is None:
             return
-        for message in child.messages():
-            if isinstance(message, EvaluationReport):
-                self._record(message)
-                child.send("draw")
-            else:
-                self._records.log(message)
-        if not child.process.is_alive():
+        is_alive = child.process.is_alive()
+        self._read(child)
+        if not is_alive:
             self._replace(child, child.cause_of_death().words)
         elif self._hangs():
             self._replace(child, f"no step for {self._run.config.worker_timeout:g} s")
 
-    def once_more(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
-        """Evaluate and film the final policy.
-
-        Wait at most two minutes for that, and call `tick` meanwhile.
-        """
-        deadline = time.monotonic() + FINAL_PATIENCE
+    def last_score(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
+        """Evaluate the final policy: wait at most two minutes, and call `tick` meanwhile."""
         asked: Child | None = None
-        while self._child is not None and time.monotonic() < deadline and not interrupted():
-            if self._child is not asked:
-                self._child.send("last")
+
+        def is_missing() -> bool:
+            nonlocal asked
+            if self._child is not None and self._child is not asked:
                 asked = self._child
+                asked.send("last")
+            return self.last is None or self.last.steps < self._reporter.steps
+
+        if self._wait_while(is_missing, tick=tick, interrupted=interrupted):
+            self._warn(
+                f"the last evaluation was given up after {FINAL_PATIENCE:g} s, so that the last "
+                "policy has no score; an episode may be very long, --max-episode-length cuts it"
+            )
+
+    def last_film(self, *, tick: Callable[[], None], interrupted: Callable[[], bool]) -> None:
+        """Wait at most two minutes for the film of the final policy, and call `tick` meanwhile."""
+        if self._wait_while(lambda: self._filming, tick=tick, interrupted=interrupted):
+            self._warn(
+                f"the last policy's video was given up after {FINAL_PATIENCE:g} s of drawing; "
+                "its score is kept, and --video-interval 0 films nothing"
+            )
+
+    def end(self, *, patience: float = ENDING_PATIENCE) -> None:
+        """Let the test worker close its environments and end, and record what it still says."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.send("end")
+            child.process.join(patience)
+            self._read(child)
+            child.end(patience=0.0)
+
+    def _wait_while(
+        self,
+        is_missing: Callable[[], bool],
+        *,
+        tick: Callable[[], None],
+        interrupted: Callable[[], bool],
+    ) -> bool:
+        """Listen while something is missing; return whether it was given up for the time."""
+        deadline = time.monotonic() + FINAL_PATIENCE
+        while is_missing():
+            if self._child is None or interrupted():
+                return False
+            if time.monotonic() >= deadline:
+                return True
             self._child.pipe.poll(0.2)
             self.listen()
-            if self.last is not None and self.last.steps >= self._reporter.steps:
-                return
             tick()
-        self._warn(
-            "the last evaluation was given up; "
-            "an episode may be very long, --max-episode-length cuts it"
-        )
-
-    def end(self) -> None:
-        """End the test worker now."""
-        if self._child is not None:
-            self._child.end(patience=0.0)
-            self._child = None
+        return False
 
     def _hangs(self) -> bool:
-        heartbeat = self._run.memory.progress.tester_heartbeat
-        silence = time.monotonic() - heartbeat / 1e9
-        return heartbeat > 0 and silence > self._run.config.worker_timeout
+        now, timeout = time.monotonic(), self._run.config.worker_timeout
+        if now - self._looked > timeout / 2:
+            # This process itself was stopped, and perhaps the test worker with it.
+            self._grace = now
+        self._looked = now
+        last_sign = max(self._run.memory.progress.tester_heartbeat / 1e9, self._grace)
+        return now - last_sign > timeout
 
     def _replace(self, child: Child, cause: str) -> None:
-        self._failures += 1
-        gives_up = self._failures == MAX_FAILURES
-        then = "no more evaluations" if gives_up else "replaced"
-        self._warn(f"the test worker died ({cause}): {then}, training goes on")
+        """Kill what is left of the test worker, and start another one unless they keep failing."""
         child.end(patience=0.0)
         self._child = None
-        if not gives_up:
+        if time.monotonic() - child.started > FORGIVEN_AFTER:
+            self._failures = 0
+        self._failures += 1
+        self._failed_films += self._filming
+        cause = f"filming, {cause}" if self._filming else cause
+        if self._failures >= MAX_FAILURES:
+            then = f"{MAX_FAILURES} times in a row now, so there are no more evaluations"
+        elif self._filming and self._failed_films == MAX_FAILED_FILMS:
+            then = "replaced, and there are no more videos"
+        else:
+            then = "replaced"
+        self._warn(f"the test worker died ({cause}): {then}, training goes on")
+        if self._failures < MAX_FAILURES:
             self.start()
 
+    def _read(self, child: Child) -> None:
+        for message in child.messages():
+            if isinstance(message, EvaluationReport):
+                self._record(message)
+                child.send("draw")
+            elif isinstance(message, FilmReport):
+                self._record_film(message)
+            else:
+                child.last_words += message
+                self._records.log(message)
+
     def _record(self, report: EvaluationReport) -> None:
+        self._failures, self._filming = 0, report.film_follows
         self.last = evaluation = report.evaluation
         self.episodes_done += len(evaluation.returns)
         if report.is_best:
             self.best_mean = evaluation.mean
-        self._records.evaluation(evaluation)
+        seconds = min(report.seconds, self._reporter.seconds)  # that clock may have stopped
+        self._records.evaluation(evaluation, seconds=seconds, updates=report.updates)
         steps = evaluation.steps - self._run.start_steps  # of this sitting
         self._console.classic(
-            seconds=report.seconds,
+            seconds=seconds,
             steps=evaluation.steps,
-            fps=steps / max(report.seconds - self._run.elapsed, 1e-9),
+            fps=steps / max(seconds - self._run.elapsed, 1e-9),
             reward=evaluation.mean,
             length=round(evaluation.mean_length),
         )
-        if report.video is not None:
-            self._console.line(f"video of the first episode: {report.video}")
+        if report.warning is not None:
+            self._warn(report.warning)
+
+    def _record_film(self, report: FilmReport) -> None:
+        self._filming, self._failed_films = False, 0
+        if report.path is not None:
+            line = f"video of the first episode: {report.path}   (return {report.return_:.6g})"
+            self._console.line(line)
         if report.warning is not None:
             self._warn(report.warning)

@@ -199,10 +199,7 @@ class Supervisor:
         self._write_row()
         self._saver.save_last()
         if not interrupted:
-            self._console.line("evaluating the last policy... (Ctrl-C does without)")
-            self._evaluations.once_more(
-                tick=self._report, interrupted=lambda: self._interrupts.received is not None
-            )
+            self._evaluate_last()
         self._evaluations.end()
         self._draw_curve()
         self._console.close()
@@ -210,6 +207,17 @@ class Supervisor:
         code = self._interrupts.exit_code if interrupted else 0
         self._write_status("interrupted" if interrupted else "done", exit_code=code)
         return code
+
+    def _evaluate_last(self) -> None:
+        """Evaluate the last policy, and write its score before it is filmed."""
+
+        def interrupted() -> bool:
+            return self._interrupts.received is not None
+
+        self._console.line("evaluating the last policy... (Ctrl-C does without)")
+        self._evaluations.last_score(tick=self._report, interrupted=interrupted)
+        self._write_status("running")
+        self._evaluations.last_film(tick=self._report, interrupted=interrupted)
 
     def _stop_workers(self) -> None:
         """Let the workers finish their segments, and end them."""
@@ -241,7 +249,7 @@ class Supervisor:
 
     def _end_children(self, *, patience: float) -> None:
         self._pool.end(patience=patience)
-        self._evaluations.end()
+        self._evaluations.end(patience=patience)
 
     def _draw_curve(self) -> None:
         try:

@@ -31,6 +31,8 @@ def test_draws_any_number_of_points(tmp_path: Path, points: int) -> None:
         record.metrics(row)
         record.evaluation(
             Evaluation(steps=steps, returns=(index, index + 2.0), lengths=(1, 2)),
+            seconds=10.0 * index,
+            updates=index,
         )
     record.close()
     draw_curve(folder, title="Toy-v0, a3c, seed 1")

@@ -10,6 +10,7 @@ from workers.records.statistics import (
     STATISTICS,
     STATUS,
     Progress,
+    evaluation_row,
     live_numbers,
     metrics_row,
     status_fields,
@@ -80,17 +81,26 @@ def test_counters_of_earlier_checkpoints_keep_their_places() -> None:
 
 def test_a_row_of_metrics() -> None:
     row = metrics_row(some_progress())
-    assert list(row) == list(METRICS)
+    assert list(row) == [name for name in METRICS if not name.startswith("eval/")]
     assert row["rollout/ep_rew_mean"] == 1.5
     assert row["rollout/ep_len_mean"] == 15
     assert row["time/total_timesteps"] == 7
     assert row["time/fps"] == 67.89
     assert row["train/entropy_loss"] == -2.0
-    assert row["eval/mean_reward"] == 3.0
-    assert row["eval/mean_ep_length"] == 2.5
     assert row["async/push_ms"] == 2000.0
     assert row["async/policy_lag_mean"] == 2.0
     assert (row["workers/steps_min"], row["workers/steps_max"]) == (3, 4)
+
+
+def test_an_evaluations_own_row() -> None:
+    evaluation = Evaluation(steps=6, returns=(1.0, 5.0), lengths=(2, 3))
+    assert evaluation_row(evaluation, seconds=1.5, updates=4) == {
+        "time/total_timesteps": 6,
+        "time/time_elapsed": 1.5,
+        "train/n_updates": 4,
+        "eval/mean_reward": 3.0,
+        "eval/mean_ep_length": 2.5,
+    }
 
 
 def test_numbers_that_an_algorithm_does_not_have_are_unknown() -> None:
@@ -101,7 +111,6 @@ def test_numbers_that_an_algorithm_does_not_have_are_unknown() -> None:
         "train/clip_fraction",
         "train/explained_variance",
         "rollout/ep_rew_mean",
-        "eval/mean_reward",
     ):
         assert row[name] is None
 

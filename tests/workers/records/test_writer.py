@@ -47,6 +47,10 @@ def evaluation_of(steps: int) -> Evaluation:
     return Evaluation(steps=steps, returns=(1.0,), lengths=(1,))
 
 
+def evaluate(record: Records, evaluation: Evaluation) -> None:
+    record.evaluation(evaluation, seconds=evaluation.steps / 10, updates=evaluation.steps // 5)
+
+
 def read_monitor(folder: RunFolder) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Read as Stable-Baselines3 does: one JSON comment, then a CSV table."""
     with open(folder.monitor) as file:
@@ -91,25 +95,50 @@ def test_metrics_csv_and_jsonl(folder: RunFolder) -> None:
 def test_evaluations_npz(folder: RunFolder) -> None:
     record = start(folder)
     second = Evaluation(steps=200, returns=(3.0, 4.0), lengths=(30, 40))
-    record.evaluation(Evaluation(steps=100, returns=(1.0, 2.0), lengths=(10, 20)))
-    record.evaluation(second)
+    evaluate(record, Evaluation(steps=100, returns=(1.0, 2.0), lengths=(10, 20)))
+    evaluate(record, second)
     with np.load(folder.evaluations) as file:
         assert file["timesteps"].tolist() == [100, 200]
         assert file["results"].shape == (2, 2)
         assert file["ep_lengths"].dtype == np.int64
     record = start(folder, append=True)
-    record.evaluation(Evaluation(steps=300, returns=(5.0, 6.0, 7.0), lengths=(1, 2, 3)))
+    evaluate(record, Evaluation(steps=300, returns=(5.0, 6.0, 7.0), lengths=(1, 2, 3)))
     with np.load(folder.evaluations) as file:
         assert np.isnan(file["results"][0, 2])
         assert file["ep_lengths"].shape == (3, 3)
     assert read_evaluations(folder.evaluations)[1] == second
 
 
+def test_an_evaluation_has_a_row_of_its_own_at_its_policys_steps(folder: RunFolder) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    record = start(folder, tensorboard=True)
+    record.metrics({STEPS: 100, "time/fps": 1.5})
+    record.metrics({STEPS: 200, "time/fps": 1.5})  # while the policy of step 150 was evaluated
+    evaluate(record, Evaluation(steps=150, returns=(1.0, 2.0), lengths=(10, 20)))
+    record.metrics({STEPS: 300, "time/fps": 1.5})
+    record.close()
+    row = {
+        STEPS: 150,
+        "time/time_elapsed": 15,
+        "train/n_updates": 30,
+        "eval/mean_reward": 1.5,
+        "eval/mean_ep_length": 15,
+    }
+    assert [row for row in read_metrics(folder.metrics_csv) if "eval/mean_reward" in row] == [row]
+    objects = [json.loads(line) for line in folder.metrics_jsonl.read_text().splitlines()]
+    assert objects[2] == row
+    events = accumulator.EventAccumulator(str(folder.tensorboard))
+    events.Reload()
+    points = [(event.step, event.value) for event in events.Scalars("eval/mean_reward")]
+    assert points == [(150, 1.5)]
+    assert [event.step for event in events.Scalars("time/fps")] == [100, 200, 300]
+
+
 def test_damaged_evaluations_are_a_warning(folder: RunFolder) -> None:
     folder.evaluations.write_bytes(b"PK\x03\x04 not really")
     warnings: list[str] = []
     record = start(folder, append=True, warn=warnings.append)
-    record.evaluation(evaluation_of(1))
+    evaluate(record, evaluation_of(1))
     assert len(warnings) == 1
     assert len(read_evaluations(folder.evaluations)) == 1
 
@@ -118,7 +147,7 @@ def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> Non
     record = start(folder)
     for steps in (100, 200, 300):
         record.metrics({STEPS: steps, "time/fps": 1.5})
-        record.evaluation(evaluation_of(steps))
+        evaluate(record, evaluation_of(steps - 10))
         record.episode(return_=0.0, length=1, seconds=steps / 10)
     record.close()
     with open(folder.metrics_csv, "a") as csv_file, open(folder.metrics_jsonl, "a") as jsonl_file:
@@ -128,11 +157,12 @@ def test_resume_forgets_what_came_after_the_checkpoint(folder: RunFolder) -> Non
     record.truncate_after(200, seconds=20.0)
     record.metrics({STEPS: 210})
     record.close()
-    assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == [100, 200, 210]
+    kept = [100, 90, 200, 190, 210]
+    assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == kept
     lines = folder.metrics_jsonl.read_text().splitlines()
-    assert [json.loads(line)[STEPS] for line in lines] == [100, 200, 210]
+    assert [json.loads(line)[STEPS] for line in lines] == kept
     evaluations = read_evaluations(folder.evaluations)
-    assert [evaluation.steps for evaluation in evaluations] == [100, 200]
+    assert [evaluation.steps for evaluation in evaluations] == [90, 190]
     assert [row["t"] for row in read_monitor(folder)[1]] == [10.0, 20.0]
 
 
@@ -248,7 +278,8 @@ def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
         for steps in range(100):
             record.metrics({STEPS: steps, "time/fps": 1.0})
-            record.evaluation(Evaluation(steps=steps, returns=(1.0,), lengths=(1,)))
+            evaluation = Evaluation(steps=steps, returns=(1.0,), lengths=(1,))
+            record.evaluation(evaluation, seconds=1.0, updates=2)
             record.episode(return_=1.0, length=10, seconds=steps)
             record.log("x" * 50)
             record.status(steps=steps)
@@ -258,15 +289,18 @@ def test_full_disk_warns_once_a_file_and_loses_nothing(tmp_path: Path) -> None:
         expected = {"metrics.csv", "metrics.jsonl", "log.txt", "evaluations.npz", "0.monitor.csv"}
         assert expected <= set(names), names
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        record.evaluation(Evaluation(steps=100, returns=(1.0,), lengths=(1,)))
+        evaluation = Evaluation(steps=100, returns=(1.0,), lengths=(1,))
+        record.evaluation(evaluation, seconds=1.0, updates=2)
         record.close()
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     folder = RunFolder.open(str(tmp_path / "run"))
-    assert [row[STEPS] for row in read_metrics(folder.metrics_csv)] == list(range(100))
-    assert len(folder.metrics_jsonl.read_text().splitlines()) == 100
+    trained = [row for row in read_metrics(folder.metrics_csv) if "time/fps" in row]
+    assert [row[STEPS] for row in trained] == list(range(100))
+    assert len(read_metrics(folder.metrics_csv)) == 201
+    assert len(folder.metrics_jsonl.read_text().splitlines()) == 201
     assert len(read_monitor(folder)[1]) == 100
     assert len(read_evaluations(folder.evaluations)) == 101
     assert json.loads(folder.status.read_text())["steps"] == 99

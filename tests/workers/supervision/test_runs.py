@@ -7,6 +7,7 @@ import pytest
 
 from tests.workers.runs import RunningMain, flags
 from workers.records import checkpoint
+from workers.records.evaluation import read_evaluations
 from workers.records.run_folder import RunFolder
 
 pytestmark = pytest.mark.timeout(400)  # learning takes a while on a busy machine
@@ -126,6 +127,11 @@ def test_the_run_folder_holds_what_scripts_rely_on(tmp_path):
     assert status["best_eval_return_mean"] >= status["eval_return_mean"] - 1e-9
     with open(folder.metrics_csv) as file:
         rows = list(csv.DictReader(file))
+    evaluated = [row for row in rows if row["eval/mean_reward"]]
+    assert [int(row["time/total_timesteps"]) for row in evaluated] == [
+        evaluation.steps for evaluation in read_evaluations(folder.evaluations)
+    ]
+    assert float(evaluated[-1]["eval/mean_reward"]) == status["eval_return_mean"]
     assert float(rows[-1]["time/total_timesteps"]) == status["steps"]
     assert float(rows[-1]["train/n_updates"]) == status["updates"]
     config = json.loads(folder.config.read_text())
