@@ -56,11 +56,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=1, help="seed of the first episode (default: 1)"
     )
-    parser.add_argument(
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument(
         "--non-det",
         action="store_true",
-        help="sample the actions instead of taking the most probable",
+        help="draw the actions, as in training; default: as the policy was evaluated, which is "
+        "this for games, and --det otherwise",
     )
+    actions.add_argument("--det", action="store_true", help="take the most probable actions")
     parser.add_argument(
         "--video",
         help="record the first episode to this .mp4, .avi or .gif file "
@@ -179,7 +182,7 @@ def play(options: argparse.Namespace, output: TextIO) -> int:
     show = Show(
         model,
         camera,
-        sampled=options.non_det,
+        sampled=options.non_det or (config.eval_sampled and not options.det),
         steps=snapshot["steps"],
         window=window,
         video=Path(video) if video else None,

@@ -250,7 +250,9 @@ class Config:
         5, "episodes of an evaluation, with the same seeds each time", minimum=1
     )
     eval_sampled: bool = flag(
-        False, "sample the actions in evaluations instead of taking the most probable"
+        False,
+        "draw the actions in evaluations, as in training; with no-, take the most probable. "
+        "Games are evaluated with drawn actions unless told otherwise",
     )
     eval_nice: int | None = flag(
         None,

@@ -17,7 +17,7 @@ from workers.settings.config import Config
 from workers.settings.errors import UsageError
 from workers.settings.pairs import parse_pairs
 from workers.settings.parser import ACCEPTED, FIELDS, build_parser
-from workers.settings.presets.choice import preset
+from workers.settings.presets.choice import evaluation_values, preset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str], *, resumed: dict[str, Any] | None = None) ->
     )
     below = resumed
     if below is None:
-        below = preset(
+        below = evaluation_values(environment) | preset(
             name=named["preset"], algo=named["algo"], environment=environment, typed=typed
         )
     origin = "preset" if resumed is None else "resumed run"

@@ -22,6 +22,7 @@ def banner(run: Run) -> list[tuple[str, str]]:
             f"{config.num_processes}, each with {config.envs_per_process} environment{plural}",
         ),
         *_advice(run),
+        ("tests", _evaluations(run)),
         ("run", folder + resumed),
         ("stops at", " or ".join(_ends(run)) + "   (Ctrl-C saves and stops)"),
     ]
@@ -53,6 +54,18 @@ def _advice(run: Run) -> list[tuple[str, str]]:
     envs = max(16, num_workers // num_cores)
     better = f"--num-processes {num_cores} --envs-per-process {envs}"
     return [("", f"more workers than cores: {better} would be faster")]
+
+
+def _evaluations(run: Run) -> str:
+    config = run.config
+    when = f"every {config.eval_interval:g} s" if config.eval_interval else "at the end"
+    how, other = (
+        ("drawn", "--no-eval-sampled")
+        if config.eval_sampled
+        else ("most probable", "--eval-sampled")
+    )
+    plural = "s" * (config.eval_episodes > 1)
+    return f"{config.eval_episodes} episode{plural} {when}, {how} actions   (otherwise: {other})"
 
 
 def _ends(run: Run) -> list[str]:

@@ -22,6 +22,15 @@ CLASSIC: Values = {
 }
 
 
+def evaluation_values(environment: ResolvedId) -> Values:
+    """Return the values for evaluations, with every preset.
+
+    A game's policy is what A3C trains: its drawn actions. The most probable ones can be far worse,
+    and play one game several times on an emulator without randomness.
+    """
+    return {"eval_sampled": True} if environment.family == "atari" else {}
+
+
 def preset(*, name: str, algo: str, environment: ResolvedId, typed: Mapping[str, Any]) -> Values:
     """Return the values that `--preset name` gives to fields of the configuration.
 
