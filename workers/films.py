@@ -93,9 +93,7 @@ class Films:
                 thumbnails.add(thumbnail(frame))
 
             watched = Watched(environment, draw)
-            end = replay(
-                watched, seed=played.seed, actions=played.actions, interrupted=interrupted
-            )
+            end = replay(watched, seed=played.seed, actions=played.actions, interrupted=interrupted)
             if watched.trouble is not None:
                 self._give_up(watched.trouble)
             if end is None or watched.trouble is not None:
@@ -106,7 +104,7 @@ class Films:
             fps = self._camera.frames_per_second / thumbnails.stride
             self._board.video("video/eval", thumbnails.items, played.steps, fps)
             self._board.flush()
-        return film.path if film.path.exists() else None
+        return film.path if film.written else None
 
     def _give_up(self, why: str) -> None:
         """Film no more."""
@@ -119,9 +117,9 @@ class Films:
             return
         self._warned_of_another = True
         self._warn(
-            f"the video shows another episode than the one with return {scored[0]:.6g}: the "
-            "environment plays another one when reset(seed=...) gets the same seed and the "
-            "actions are the same; let it draw from self.np_random"
+            f"the video shows another episode than the one with return {scored[0]:.6g}: with the "
+            "same seed and actions the environment plays otherwise; "
+            "let it draw its random numbers from self.np_random"
         )
 
     def _warn(self, text: str) -> None:

@@ -250,9 +250,7 @@ class Config:
         5, "episodes of an evaluation, with the same seeds each time", minimum=1
     )
     eval_sampled: bool = flag(
-        False,
-        "draw the actions in evaluations, as in training; with no-, take the most probable. "
-        "Games are evaluated with drawn actions unless told otherwise",
+        False, "draw the actions in evaluations, not the most probable; games: unless switched off"
     )
     eval_nice: int | None = flag(
         None,
