@@ -33,19 +33,20 @@ def place(error: BaseException) -> str:
         for frame in reversed(traceback.extract_tb(error.__traceback__))
         if not frame.filename.startswith("<")
     ]
-    foreign = [(path, line) for path, line in frames if not _is_machinery(path)]
-    for path, line in sorted(foreign, key=lambda frame: _is_library(frame[0])):
+    foreign = [(path, line) for path, line in frames if not is_machinery(path)]
+    for path, line in sorted(foreign, key=lambda frame: is_library(frame[0])):
         return f", file {path}, line {line}"
     return ""
 
 
-def _is_machinery(path: Path) -> bool:
+def is_machinery(path: Path) -> bool:
     """Return whether every environment is made through this file."""
     libraries = ("gymnasium", "importlib")
-    return (_is_library(path) and any(name in path.parts for name in libraries)) or any(
+    return (is_library(path) and any(name in path.parts for name in libraries)) or any(
         path.is_relative_to(part) for part in _PROGRAM
     )
 
 
-def _is_library(path: Path) -> bool:
+def is_library(path: Path) -> bool:
+    """Return whether it is a file of an installed package or of Python."""
     return "site-packages" in path.parts or path.is_relative_to(_STANDARD_LIBRARY)

@@ -2,14 +2,11 @@
 
 import re
 import signal
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).absolute().parents[2]
-OURS = tuple(str(ROOT / name) for name in ("a3c/", "shared_optim/", "envs/", "workers/", "main.py"))
-LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<")
-WRAPPERS = ("gymnasium/wrappers", "gymnasium/core.py")
+from envs.reasons import is_library, is_machinery
+
 CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"}
 _FRAME = re.compile(r'^ *File "(?P<path>.+)", line (?P<line>\d+),? in (?P<function>.+)$', re.M)
 
@@ -18,13 +15,12 @@ _FRAME = re.compile(r'^ *File "(?P<path>.+)", line (?P<line>\d+),? in (?P<functi
 class Frame:
     """A line of a traceback."""
 
-    path: str
+    path: Path
     line: int
     function: str
 
     def __str__(self) -> str:
-        where = "while it was imported" if self.function == "<module>" else f"in {self.function}"
-        return f"{self.path}:{self.line}, {where}"
+        return f"file {self.path}, line {self.line}"
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,10 @@ class Cause:
 def cause_of_error(text: str) -> Cause:
     """Return the cause that a traceback tells: the error, file and line of the code that failed."""
     frames, error = _frames(text), _error(text)
-    frame = _blamed(frames)
-    if frame is None:
-        return Cause(error, error.partition(":")[0])
-    in_reset = any(frame.function == "reset" for frame in frames)
-    kind = f"{error.partition(':')[0]} {frame}"
-    own = frame.path.startswith(OURS) and not frame.path.startswith(OURS[2])
-    return Cause(error if own else f"{error} ({frame})", kind, in_reset)
+    kind, foreign = error.partition(":")[0], _foreign(frames)
+    words = f"{error}, {foreign}" if foreign else error
+    where = foreign or (frames[-1] if frames else None)
+    return Cause(words, f"{kind} {where}", any(frame.function == "reset" for frame in frames))
 
 
 def cause_of_exit(code: int | None) -> Cause:
@@ -68,9 +61,15 @@ def cause_of_exit(code: int | None) -> Cause:
     return Cause(f"killed by {name}")
 
 
+def place_in_dump(text: str) -> str:
+    """Return ", file FILE, line N" of somebody else's code in a stack of faulthandler's, or ""."""
+    foreign = _foreign(_frames(text)[::-1])
+    return f", {foreign}" if foreign else ""
+
+
 def _frames(text: str) -> list[Frame]:
     found = _FRAME.finditer(text)
-    return [Frame(match["path"], int(match["line"]), match["function"]) for match in found]
+    return [Frame(Path(match["path"]), int(match["line"]), match["function"]) for match in found]
 
 
 def _error(text: str) -> str:
@@ -80,12 +79,12 @@ def _error(text: str) -> str:
     return next((line for line in lines[last + 1 :] if line[:1].strip()), lines[-1])
 
 
-def _blamed(frames: list[Frame]) -> Frame | None:
-    """Return the last line of a user's own code, or else of a library, or else the last one."""
-    foreign = [frame for frame in frames if not frame.path.startswith(OURS)]
-    own = [frame for frame in foreign if not any(name in frame.path for name in LIBRARIES)]
-    environments = [frame for frame in frames if not any(name in frame.path for name in WRAPPERS)]
-    for candidates in (own, environments, frames):
-        if candidates:
-            return candidates[-1]
-    return None
+def _foreign(frames: list[Frame]) -> Frame | None:
+    """Return the last line of a user's own code, or else the last line of a library."""
+    foreign = [
+        frame
+        for frame in frames
+        if not is_machinery(frame.path) and not str(frame.path).startswith("<")
+    ]
+    own = [frame for frame in foreign if not is_library(frame.path)]
+    return next(reversed(own or foreign), None)

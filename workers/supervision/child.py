@@ -17,7 +17,7 @@ from workers.supervision.causes import Cause, cause_of_error, cause_of_exit
 MESSAGE_PATIENCE = 0.1  # seconds to wait for the rest of a message that has begun to arrive
 SERVER_PATIENCE = 5.0  # seconds in which a fork server that was killed must be gone
 SERVER_GONE = 255  # the exit code of a process whose fork server is gone
-PRELOADED = ["workers.worker", "workers.evaluator", "ale_py"]
+PRELOADED = ["workers.worker", "workers.evaluator", "workers.supervision.look", "ale_py"]
 
 
 def get_context(start_method: str) -> BaseContext:

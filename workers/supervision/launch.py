@@ -7,7 +7,8 @@ imported, and the server that forks workers imports torch at the same time as th
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
 from workers.invocation import Invocation
@@ -15,13 +16,14 @@ from workers.limits import check_file_limit, raise_file_limit
 from workers.process import put_working_folder_last, starting_children
 from workers.settings.errors import OtherVersion, UsageError
 from workers.supervision.child import PRELOADED, get_context
-from workers.supervision.command_line import read_command_line, value_of
+from workers.supervision.command_line import Start, read_command_line, value_of
 from workers.supervision.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from workers.records.console import Console
     from workers.records.tracking import Tracker
     from workers.records.writer import Records
+    from workers.settings.models import Spaces
     from workers.supervision.run import Run
 
 
@@ -59,18 +61,16 @@ def launch(arguments: Sequence[str]) -> int:
         return _refuse(f"{reason(problem)}{place(problem)} (--debug shows where)", code=1)
 
 
-def prepare(arguments: Sequence[str]) -> "Run":
+def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambda: False) -> "Run":
     """Build the run that main.py trains with `arguments`: its folder and its shared memory.
 
-    The errors are those of `read_command_line`, and OSError if there is no room in memory.
+    The errors are those of `read_command_line`, OSError if there is no room in memory, and
+    KeyboardInterrupt if the run is `interrupted` while the environment is looked at.
     """
     start = read_command_line(arguments)
     config, environment, resumed = start.line.config, start.line.environment, start.resumed
     check_file_limit(config.num_processes)
-
-    from workers.supervision.spaces import spaces_of
-
-    spaces = spaces_of(environment, config)
+    spaces = _spaces(start, get_context(config.start_method), interrupted)
 
     from workers.records.folder_lock import hold
     from workers.records.run_folder import RunFolder
@@ -104,6 +104,19 @@ def prepare(arguments: Sequence[str]) -> "Run":
     )
 
 
+def _spaces(start: Start, context: BaseContext, interrupted: Callable[[], bool]) -> "Spaces":
+    """Look at the environment, while this process imports torch. EnvironmentProblem."""
+    from workers.supervision.look import Look
+
+    if context.get_start_method() == "forkserver":
+        # The server imports it, too, and starts no process before it has.
+        import workers.supervision.run
+    look = Look(start.line.environment, start.line.config, context)
+    import workers.supervision.run  # noqa: F401
+
+    return look.spaces(interrupted=interrupted)
+
+
 def warm_up(arguments: Sequence[str]) -> None:
     """Start the server that forks workers, which imports torch while this process does, too.
 
@@ -123,7 +136,7 @@ def warm_up(arguments: Sequence[str]) -> None:
 
 def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     """Prepare the run, start its records and the console, and supervise it."""
-    run = prepare(arguments)
+    run = prepare(arguments, interrupted=lambda: interrupts.received is not None)
 
     from workers.records.console import Console
     from workers.supervision.banner import banner

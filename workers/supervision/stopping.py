@@ -8,8 +8,8 @@ from workers.supervision.pool import NothingWorks, TooManyFailures, WorkerPool
 from workers.supervision.saver import NotFinite
 
 # Seconds since the signal that ends the run. Schedulers kill after 30, some after 10.
-SILENCE = 4.0  # after so many without a step a worker is replaced; then a checkpoint is saved, too
-REPLACED_PATIENCE = 8.0  # until a replacement must have done its part
+SILENCE = 3.0  # after so many without a step a worker is replaced; then a checkpoint is saved, too
+REPLACED_PATIENCE = 7.0  # until a replacement must have done its part
 LONGEST_PATIENCE = 20.0
 
 

@@ -92,7 +92,7 @@ def test_a_worker_that_has_seen_the_end_is_not_replaced():
 def test_the_same_error_again_and_again_ends_the_run_with_one_line():
     told = Told(*[(fail, 12)] * 9, num_workers=2)
     with pytest.raises(
-        NothingWorks, match=r"ValueError: so it goes \(/home/me/mine.py:12, in step"
+        NothingWorks, match=r"ValueError: so it goes, file /home/me/mine.py, line 12"
     ):
         told.watch(lambda: False, works=told.beat)
     assert len([line for line in told.lines if line]) == 1
@@ -101,7 +101,7 @@ def test_the_same_error_again_and_again_ends_the_run_with_one_line():
 def test_the_same_error_now_and_then_does_not():
     told = Told(*[(fail, 12)] * 9, (live, 60))
     told.watch(lambda: told.pool.restarts == 9, works=told.learn)
-    assert all("mine.py:12" in line for line in told.lines)
+    assert all("mine.py, line 12)" in line for line in told.lines)
 
 
 def test_kills_before_the_first_step_are_not_errors_but_three_of_one_worker_are_enough():
