@@ -260,10 +260,18 @@ def export(model: "ActorCritic", camera: "Camera", options: argparse.Namespace) 
     """Write the policy as a file for other programs. ExportError."""
     import torch
 
+    from envs.actions import own_space
     from workers.export import export_policy
 
-    observation, _ = camera.environment(pictures=False).reset(seed=options.seed)
-    export_policy(model, torch.from_numpy(observation[None]), Path(options.export))
+    environment = camera.environment(pictures=False)
+    observation, _ = environment.reset(seed=options.seed)
+    export_policy(
+        model,
+        torch.from_numpy(observation[None]),
+        Path(options.export),
+        actions=own_space(environment),
+        environment=camera.name,
+    )
     print(f"exported to {options.export}")
 
 

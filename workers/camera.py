@@ -40,6 +40,11 @@ class Camera:
         return self._environments[pictures]
 
     @property
+    def name(self) -> str:
+        """The environment's name, as the user has typed it."""
+        return self._resolved.requested
+
+    @property
     def frames_per_second(self) -> float:
         """The environment's natural speed."""
         return frames_per_second(self._environments[True], self._resolved)
