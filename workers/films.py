@@ -68,9 +68,9 @@ class Films:
         policy. Where drawing has failed once, none is due any more.
         """
         due = self._episodes_done >= self._next or (is_last and self._next < NEVER)
-        self._episodes_done += episodes
         if due:
             self._next = self._episodes_done - self._episodes_done % self._interval + self._interval
+        self._episodes_done += episodes
         return due
 
     def film(self, played: Played, *, interrupted: Callable[[], bool]) -> FilmReport:

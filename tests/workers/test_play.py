@@ -1,10 +1,14 @@
 """Whole episodes of a fixed policy."""
 
 import pytest
+import torch
 
+from a3c.networks.heads import Categorical
+from envs.episodes import Points
+from envs.ids import resolve
 from envs.make import make
 from tests.workers.runs import flags
-from workers.play import play_episodes
+from workers.play import play_episodes, replay
 from workers.snapshot import restore_policy
 from workers.supervision.launch import prepare
 
@@ -47,3 +51,68 @@ def test_interrupted_episodes_are_none(policy):
         interrupted=lambda: next(answers),
     )
     assert played is None
+
+
+def test_an_episode_is_the_same_alone_and_among_others(policy):
+    model, environments = policy
+    together, alone = (
+        play_episodes(model, chosen, seeds=seeds, sampled=True, steps=0)
+        for chosen, seeds in ((environments, [1, 2, 3]), (environments[1:2], [2]))
+    )
+    assert together.returns[1] == alone.returns[0]
+
+
+class Uniform:
+    """A policy that knows nothing: all actions are equally probable."""
+
+    def __init__(self, num_actions):
+        self.head = Categorical(num_actions)
+
+    def initial_state(self, size):
+        return torch.zeros(size, 0)
+
+    def step(self, observations, state):
+        return torch.zeros(len(observations), self.head.num_actions), None, state
+
+
+@pytest.fixture
+def game():
+    """Return a function that makes a game's environments, which are closed at the end."""
+    made = []
+
+    def make_games(name, number, *, length=100_000):
+        resolved = resolve(name)
+        for _ in range(number):
+            made.append(Points(make(resolved, training=False, max_episode_length=length)))
+        return Uniform(made[0].action_space.n), made[-number:]
+
+    yield make_games
+    for environment in made:
+        environment.close()
+
+
+def test_games_of_one_evaluation_differ_where_the_emulator_is_deterministic(game):
+    policy, games = game("PongDeterministic-v4", 8)
+    played = play_episodes(policy, games, seeds=[*range(8)], sampled=True, steps=0)
+    assert min(played.lengths) > 500
+    assert len({game.points for game in games}) == 8
+
+
+def test_pong_is_one_game_whatever_is_waited_before_it(game):
+    policy, games = game("PongDeterministic-v4", 3, length=300)
+    play_episodes(policy, games, seeds=[1, 2, 3], sampled=False, steps=0)
+    assert len({game.points for game in games}) == 1
+    assert len(games[0].points) > 3
+
+
+@pytest.mark.parametrize("name", ["Pong-v0", "BreakoutNoFrameskip-v4"])
+def test_a_game_is_replayed_from_its_seed_and_actions(game, name):
+    policy, (first, second) = game(name, 2, length=150)
+    for seed in (5, 6):  # the first environment has played before
+        actions = []
+        played = play_episodes(
+            policy, [first], seeds=[seed], sampled=True, steps=0, on_action=actions.append
+        )
+    end = replay(second, seed=6, actions=actions, interrupted=lambda: False)
+    assert end == (played.returns[0], played.lengths[0])
+    assert first.points == second.points

@@ -152,3 +152,18 @@ def test_the_authors_preset_can_be_had_with_one_step_of_both_or_one_trust_region
         parse([*AUTHORS_COMMAND, "--desired-kl", "never"])
     with pytest.raises(UsageError, match="'none' is not a number"):
         parse([*AUTHORS_COMMAND, "--lr", "none"])
+
+
+@pytest.mark.parametrize("preset", ["auto", "classic", "none"])
+def test_games_are_evaluated_with_drawn_actions(preset):
+    def sampled(*words, **resumed):
+        return parse([*words, "--preset", preset], **resumed).config.eval_sampled
+
+    for game in ("PongDeterministic-v4", "BreakoutNoFrameskip-v4"):
+        assert sampled("--env-name", game)
+        assert not sampled("--env-name", game, "--no-eval-sampled")
+    assert not sampled("--env-name", "CartPole-v1")
+    assert sampled("--env-name", "CartPole-v1", "--eval-sampled")
+    # A run of an older version goes on as it began.
+    old = vars(parse(["--env-name", "PongDeterministic-v4"]).config) | {"eval_sampled": False}
+    assert not sampled(resumed=old)
