@@ -26,7 +26,11 @@ class SharedTensor:
         """Allocate zeros. OSError if there is no room for them."""
         num_bytes = max(1, math.prod(shape)) * dtype.itemsize
         _require_room(num_bytes)
-        self._raw: Any = context.RawArray(ctypes.c_char, num_bytes)
+        try:
+            self._raw: Any = context.RawArray(ctypes.c_char, num_bytes)
+        except OSError as error:  # of a temporary file, whose name says nothing
+            error.filename = f"{_size(num_bytes)} of shared memory"
+            raise
         self._shape = shape
         self._dtype = dtype
 

@@ -18,7 +18,7 @@ from workers.camera import Camera
 from workers.films import Films, Played
 from workers.memory import SharedMemory
 from workers.play import play_episodes
-from workers.process import cores, prepare_child
+from workers.process import cores, open_log, prepare_child
 from workers.progress import ProgressTable
 from workers.records import checkpoint
 from workers.records.curve import draw_curve
@@ -100,7 +100,7 @@ class Requests:
 
 def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
     """Enter the test worker's process: evaluate every `eval_interval` seconds and on request."""
-    with open(task.folder.log, "a") as log:
+    with open_log(task.folder.log) as log:
         prepare_child("a3c test worker", log)
         if hasattr(os, "nice"):
             os.nice(_niceness(task.config))

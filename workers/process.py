@@ -105,6 +105,14 @@ def starting_children() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def open_log(path: str | Path) -> TextIO:
+    """Open the log for what this process prints; where that fails, what it prints is lost."""
+    try:
+        return open(path, "a")
+    except OSError:  # the run's folder may be gone; the main process sees to that
+        return open(os.devnull, "a")
+
+
 def prepare_child(title: str, log: TextIO) -> None:
     """Prepare this process: one thread, no Ctrl-C, errors to `log`, an end with its parent."""
     import cv2

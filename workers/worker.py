@@ -22,7 +22,7 @@ from workers.actor import Actor, segment_memory
 from workers.learner import Learner, LearningRate
 from workers.memory import SharedMemory
 from workers.preparation import Preparation, end_truncated, reward_scaler, weigher
-from workers.process import keep_freed_memory, lengthen_time_slice, prepare_child
+from workers.process import keep_freed_memory, lengthen_time_slice, open_log, prepare_child
 from workers.progress import WorkerRow
 from workers.resume import Report
 from workers.settings.config import Config
@@ -52,7 +52,7 @@ class Task:
 
 def run_worker(task: Task, pipe: Connection) -> None:
     """Train; after an error send the traceback through the pipe and exit with code 1."""
-    with open(task.log_path, "a") as log:
+    with open_log(task.log_path) as log:
         keep_freed_memory()
         prepare_child(f"a3c worker {task.worker}", log)
         if task.config.exchange == "hogwild":

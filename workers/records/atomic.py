@@ -10,21 +10,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from workers.records.faults import FULL, naming
+
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Yield a new file; it replaces `path` if the block succeeds, and is deleted if not. OSError.
+    """Yield a new file; it replaces `path` if the block succeeds, and is deleted if not.
 
-    Only one process may write `path`. `durable`: the new file survives a power cut.
+    An OSError names `path`. Only one process may write `path`. `durable`: the new file survives a
+    power cut.
     """
     temporary = temporary_path(path)
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path):
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -38,11 +42,38 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def write_json(path: Path, obj: object, *, durable: bool = True) -> None:
+def write_json(path: Path, obj: object) -> None:
     """Replace `path` by `obj` as strict JSON; NaN and infinity become null. OSError."""
-    text = json.dumps(_plain(obj), indent=2, allow_nan=False) + "\n"
-    with replacing(path, durable=durable) as file:
-        file.write(text.encode())
+    with replacing(path) as file:
+        file.write(_json(obj))
+
+
+def write_json_often(path: Path, obj: object) -> None:
+    """Replace `path` as `write_json` does, many times; a power cut may lose it. OSError.
+
+    Where there is no room for a new file, the old one's room is written over.
+    """
+    data = _json(obj)
+    try:
+        with replacing(path, durable=False) as file:
+            file.write(data)
+    except OSError as error:
+        written = _write_over(path, data)
+        if not written or error.errno not in FULL:
+            raise
+
+
+def _write_over(path: Path, data: bytes) -> bool:
+    """Write over a file in its place; return whether that succeeded."""
+    # In one write, and not shorter than the file, so that readers see the old object or the new.
+    with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as file:
+        padded = data.ljust(path.stat().st_size)
+        return file.write(padded) == len(padded)
+    return False
+
+
+def _json(obj: object) -> bytes:
+    return (json.dumps(_plain(obj), indent=2, allow_nan=False) + "\n").encode()
 
 
 def _plain(obj: object) -> object:

@@ -58,6 +58,10 @@ class Board:
         """Make TensorBoard hide what earlier files contain after `steps`."""
         self._purge_step = steps + 1
 
+    def move_to(self, directory: Path) -> None:
+        """Go on in another folder, with a new file."""
+        self._directory, self._file = directory, None
+
     def flush(self) -> None:
         """Write what is still in memory."""
         if self._file is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # there may be room again later
 _FIXES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there, its quota is used up",
@@ -25,7 +29,7 @@ _LIMITS = {
 
 def reason(error: OSError) -> str:
     """Return the system's reason for an error, in a few words."""
-    return (error.strerror or str(error)).lower()
+    return error.strerror.lower() if error.strerror else str(error)
 
 
 def fix(error: OSError) -> str:
@@ -38,8 +42,21 @@ def fix(error: OSError) -> str:
 
 def sentence(error: OSError) -> str:
     """Return the file that an error is about, the reason and the fix."""
+    if error.errno is None:  # our own words, with the fix in them
+        return str(error)
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{reason(error)}; {fix(error)}"
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the system's errors in the block name `path`; those of a write name no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:
+            error.filename = str(path)
+        raise
 
 
 def _soft_limit(name: str) -> str:

@@ -3,6 +3,7 @@
 The system releases the lock with the process, however that ends.
 """
 
+import os
 import sys
 from typing import TextIO
 
@@ -11,7 +12,7 @@ from workers.records.run_folder import RunFolder, RunFolderError
 
 def hold(folder: RunFolder) -> TextIO:
     """Lock the folder until the returned file is closed. RunFolderError if a live run holds it."""
-    file = open(folder.path / ".lock", "w")  # noqa: SIM115 - an open file is the lock
+    file = open(folder.lock, "w")  # noqa: SIM115 - an open file is the lock
     if sys.platform != "win32":
         import fcntl
 
@@ -24,3 +25,11 @@ def hold(folder: RunFolder) -> TextIO:
         except OSError:
             return file  # a file system without locks
     return file
+
+
+def is_held(folder: RunFolder, lock: TextIO) -> bool:
+    """Return whether the folder still has this lock: it may have been deleted and made anew."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(folder.lock))
+    except OSError:
+        return False

@@ -43,6 +43,12 @@ class MetricsFiles:
             self._csv.replace([_csv_line(row) for row in rows if row.get(STEPS, math.inf) <= steps])
         self._jsonl.keep(lambda line: _json_steps(line) <= steps)
 
+    def move_to(self, folder: RunFolder) -> None:
+        """Go on in another folder."""
+        self._path = folder.metrics_csv
+        self._csv.move_to(folder.metrics_csv)
+        self._jsonl.move_to(folder.metrics_jsonl)
+
     def flush(self) -> None:
         """Write the rows that are still in memory."""
         self._csv.flush()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from workers.records.atomic import temporary_path
-from workers.records.faults import reason
+from workers.records.faults import FULL, fix, reason
 
 DEFAULT_LOG_DIR = "runs"
 LATEST = "latest"
@@ -24,6 +26,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = path / ".lock"  # held by the process that writes here
         self.config = path / "config.json"  # every setting of the run
         self.command = path / "command.txt"  # the command line that started it
         self.log = path / "log.txt"  # printed lines, and the workers' tracebacks
@@ -61,12 +64,12 @@ class RunFolder:
             if run_dir:
                 path = _claim(Path(run_dir).expanduser())
             else:
-                path = _claim_named(runs, env_name, algo, seed)
+                path = _claim_named(runs, _name(env_name, algo, seed))
         except OSError as error:
             place = run_dir or log_dir
             raise RunFolderError(
                 f"The run folder {place!r} cannot be made ({reason(error)}); "
-                "pass a writable place with --run-dir."
+                f"{fix(error)}, or pass a writable one with --run-dir."
             ) from error
         _point_latest_to(path, runs)
         return cls(path)
@@ -90,6 +93,56 @@ class RunFolder:
         # runs/latest may point to another run while this one continues.
         return cls(_follow(path) if path.is_symlink() else path)
 
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """The files, without those in folders."""
+        return (
+            *(self.config, self.command, self.log, self.metrics_csv, self.metrics_jsonl),
+            *(self.monitor, self.evaluations, self.best, self.curve, self.status),
+        )
+
+    def fault(self) -> str | None:
+        """Return the reason why no file can be made in the folder now; None if one can.
+
+        A full disk does not count, because it may have room again.
+        """
+        probe = temporary_path(self.path / "probe")
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            return None if error.errno in FULL else reason(error)
+        return None
+
+    def elsewhere(self, log_dir: str) -> Iterator[RunFolder]:
+        """Make new folders for a run whose own folder is lost, one after another.
+
+        They lie beside the lost one, in `log_dir`, and in the system's folder for temporary files.
+        """
+        name = re.sub(r"-moved(-\d+)?$", "", self.path.name) + "-moved"
+        for place in (self.path.parent, Path(log_dir).expanduser(), Path(tempfile.gettempdir())):
+            with contextlib.suppress(OSError, RunFolderError):
+                path = _claim_named(place, name)
+                _point_latest_to(path, Path(log_dir).expanduser())
+                yield RunFolder(path)
+
+    def discard(self) -> None:
+        """Delete the folder of a run that has not begun, so that a second try finds none.
+
+        Files that are not a run's are kept, and the folder with them.
+        """
+        for path in (self.lock, *self.records):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for folder in (self.checkpoints, self.videos, self.tensorboard, self.path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        latest = self.path.parent / LATEST
+        with contextlib.suppress(OSError, RunFolderError):
+            if os.readlink(latest) == self.path.name:
+                latest.unlink()
+                _point_latest_to(_newest_run(latest.parent), latest.parent)
+
 
 def _claim(path: Path) -> Path:
     """Make `path` this run's own folder. RunFolderError if it already contains something."""
@@ -112,9 +165,12 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.+-]", "-", name).strip(".-") or "env"
 
 
-def _claim_named(runs: Path, env_name: str, algo: str, seed: int) -> Path:
+def _name(env_name: str, algo: str, seed: int) -> str:
+    return f"{_safe(env_name)}_{_safe(algo)}_s{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _claim_named(runs: Path, base: str) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
-    base = f"{_safe(env_name)}_{_safe(algo)}_s{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
     suffix = 1
     while True:
         path = runs / (base if suffix == 1 else f"{base}-{suffix}")

@@ -5,14 +5,19 @@ A file that cannot be written is a warning and stops nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from workers.records.appender import Appender, Guard
-from workers.records.atomic import write_json
+from workers.records.atomic import write_json_often
 from workers.records.board import Board
 from workers.records.evaluation import Evaluation, read_evaluations, write_evaluations
 from workers.records.metrics import MetricsFiles
@@ -39,8 +44,10 @@ class Records:
         `warn` is called once for every file that cannot be written.
         """
         self.also_metrics: list[Callable[[Mapping[str, float | None]], None]] = []
+        self.lost: str | None = None  # why no file can be made in the folder any more
         self._folder = folder
-        self._guard = guard = Guard(warn)
+        self._full: RunFolder | None = None  # the folder before this one, if its disk is full
+        self.guard = guard = Guard(warn, is_lost=self._is_lost)
         t_start = json.dumps({"t_start": time.time(), "env_id": env_id})
         self._monitor = Appender(
             folder.monitor,
@@ -55,7 +62,7 @@ class Records:
         self._evaluations: list[Evaluation] = []
         self._status = dict(STATUS)
         if append:
-            with self._guard(folder.evaluations):
+            with self.guard(folder.evaluations):
                 self._evaluations = read_evaluations(folder.evaluations)
 
     def episode(self, *, return_: float, length: int, seconds: float) -> None:
@@ -90,12 +97,17 @@ class Records:
         return self._evaluations[-1] if self._evaluations else None
 
     def status(self, **fields: Any) -> None:
-        """Replace status.json by all fields known so far and those given; NaN becomes null."""
+        """Replace status.json by all fields known so far and those given; NaN becomes null.
+
+        A script can tell from the process, its host and the time whether the run still lives.
+        """
         self._status.update(fields)
-        with self._guard(self._folder.status):
-            # Not durable: it is written every few seconds for hours, and after a power cut
-            # nobody needs it.
-            write_json(self._folder.status, self._status, durable=False)
+        now = self._status | _process()
+        with self.guard(self._folder.status):
+            write_json_often(self._folder.status, now)
+        if self._full is not None:
+            with contextlib.suppress(OSError):
+                write_json_often(self._full.status, now | {"moved_to": str(self._folder.path)})
         self._monitor.flush()
 
     def log(self, text: str) -> None:
@@ -118,6 +130,25 @@ class Records:
         if self._board is not None:
             self._board.purge_after(steps)
 
+    def move_to(self, folder: RunFolder) -> None:
+        """Go on in another folder, with what can be copied of the old one and what is in memory."""
+        for old, new in zip(self._folder.records, folder.records, strict=True):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(old, new)
+        self._full = None if self.lost else self._folder
+        self._folder, self.lost = folder, None
+        self._monitor.move_to(folder.monitor)
+        self._metrics.move_to(folder)
+        self._log.move_to(folder.log)
+        if self._board is not None:
+            self._board.move_to(folder.tensorboard)
+        self._write_evaluations()
+        self.status()
+
+    def look_again(self) -> None:
+        """Find out whether files can be made in the folder."""
+        self.lost = self._folder.fault()
+
     def close(self) -> None:
         """Write what is still in memory."""
         self._monitor.flush()
@@ -126,9 +157,20 @@ class Records:
         if self._board is not None:
             self._board.flush()
 
+    def _is_lost(self, path: Path) -> bool:
+        """Return whether the run's folder is at fault, and not one file of it."""
+        if path.is_relative_to(self._folder.path):
+            self.look_again()
+            return self.lost is not None
+        return False
+
     def _write_evaluations(self) -> None:
-        with self._guard(self._folder.evaluations):
+        with self.guard(self._folder.evaluations):
             write_evaluations(self._folder.evaluations, self._evaluations)
+
+
+def _process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "updated": round(time.time(), 3)}
 
 
 def _last_cell(line: str) -> float:

@@ -132,6 +132,12 @@ class Evaluations:
             tick()
         return False
 
+    def move(self) -> None:
+        """Start the test worker anew, for the folder that the run has now."""
+        if self._child is not None:
+            self.end()
+            self.start()
+
     def _hangs(self) -> bool:
         now, timeout = time.monotonic(), self._run.config.worker_timeout
         if now - self._looked > timeout / 2:

@@ -4,10 +4,11 @@ Most imports are inside functions. A mistake on the command line is then shown b
 imported, and the server that forks workers imports torch at the same time as this process.
 """
 
+import contextlib
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from workers.supervision.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from workers.records.console import Console
+    from workers.records.run_folder import RunFolder
     from workers.records.tracking import Tracker
     from workers.records.writer import Records
     from workers.settings.models import Spaces
@@ -42,10 +44,10 @@ def launch(arguments: Sequence[str]) -> int:
             code=2,
         )
     from envs.ids import EnvironmentProblem
-    from envs.reasons import place, reason
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
     from workers.records.tracking import TrackingError
+    from workers.supervision.wording import words
 
     try:
         return _train(arguments, interrupts)
@@ -58,7 +60,7 @@ def launch(arguments: Sequence[str]) -> int:
     except Exception as problem:
         if "--debug" in arguments:
             raise
-        return _refuse(f"{reason(problem)}{place(problem)} (--debug shows where)", code=1)
+        return _refuse(f"{words(problem)} (--debug shows where)", code=1)
 
 
 def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambda: False) -> "Run":
@@ -90,18 +92,30 @@ def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambd
         )
     else:
         folder = resumed.folder
-    return Run(
-        config=config,
-        environment=environment,
-        spaces=spaces,
-        folder=folder,
-        context=get_context(config.start_method),
-        state=None if resumed is None else resumed.state,
-        policy=policy,
-        lock=hold(folder) if resumed is None else resumed.lock,
-        origins=start.line.origins,
-        warnings=warnings,
-    )
+    with _discarding(None if resumed else folder):
+        return Run(
+            config=config,
+            environment=environment,
+            spaces=spaces,
+            folder=folder,
+            context=get_context(config.start_method),
+            state=None if resumed is None else resumed.state,
+            policy=policy,
+            lock=hold(folder) if resumed is None else resumed.lock,
+            origins=start.line.origins,
+            warnings=warnings,
+        )
+
+
+@contextlib.contextmanager
+def _discarding(folder: "RunFolder | None") -> Iterator[None]:
+    """Delete a new run's folder after an error, which would refuse a second try."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            folder.discard()
+        raise
 
 
 def _spaces(start: Start, context: BaseContext, interrupted: Callable[[], bool]) -> "Spaces":
@@ -142,10 +156,11 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
     from workers.supervision.banner import banner
     from workers.supervision.supervisor import Supervisor
 
-    _describe(run, arguments)
-    console = Console(stream=sys.stdout)
-    records = _records(run, console)
-    tracker = _tracker(run, records)
+    with _discarding(None if run.resumed else run.folder):
+        _describe(run, arguments)
+        console = Console(stream=sys.stdout)
+        records = _records(run, console)
+        tracker = _tracker(run, records)
     for warning in run.warnings:
         console.warn(warning)
     console.banner(banner(run))
@@ -162,10 +177,10 @@ def _train(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
 def _describe(run: "Run", arguments: Sequence[str]) -> None:
     """Write config.json, and append to command.txt."""
-    from workers.records.atomic import write_json
+    from workers.records.faults import naming
 
-    write_json(run.folder.config, run.description() | {"origins": run.origins})
-    with open(run.folder.command, "a") as file:
+    run.describe()
+    with naming(run.folder.command), open(run.folder.command, "a") as file:
         file.write(shlex.join(["python", "main.py", *arguments]) + "\n")
 
 

@@ -18,8 +18,11 @@ from shared_optim.memory import SharedTensor
 from workers.memory import BarrierMemory, SharedMemory
 from workers.progress import CARRIED_COUNTERS, COUNTERS, ProgressTable
 from workers.records import checkpoint
+from workers.records.atomic import write_json
+from workers.records.faults import reason
+from workers.records.folder_lock import hold, is_held
 from workers.records.provenance import git_commit, versions
-from workers.records.run_folder import RunFolder
+from workers.records.run_folder import RunFolder, RunFolderError
 from workers.resume import pack
 from workers.settings.config import Config
 from workers.settings.exchanges import build_kfac_memory, optimizer_statistics_size
@@ -149,6 +152,26 @@ class Run:
             "versions": versions(),
         }
 
+    def folder_fault(self) -> str | None:
+        """Return why the run's folder is lost, in a few words; None if it is still there."""
+        if self.lock is None or is_held(self.folder, self.lock):
+            return None
+        try:
+            lock = hold(self.folder)
+        except OSError as error:
+            return reason(error)
+        except RunFolderError:
+            return "another run has begun there"
+        self.lock.close()
+        self.lock = lock
+        return None
+
+    def move_to(self, folder: RunFolder) -> None:
+        """Go on in another folder. OSError."""
+        lock = hold(folder)
+        self.close()
+        self.folder, self.lock = folder, lock
+
     def close(self) -> None:
         """Release the run's folder."""
         if self.lock is not None:
@@ -166,6 +189,10 @@ class Run:
         plural = "s" * (config.num_processes > 1)
         workers = f"{config.num_processes} worker{plural} x {config.envs_per_process}"
         return f"{config.env_name}   {config.algo}   {workers}   seed {config.seed}"
+
+    def describe(self) -> None:
+        """Write config.json. OSError."""
+        write_json(self.folder.config, self.description() | {"origins": self.origins})
 
     def description(self) -> dict[str, Any]:
         """Return every flag, and what the flags were resolved to."""

@@ -23,6 +23,7 @@ from workers.supervision.run import Run
 from workers.supervision.saver import NotFinite, Saver
 from workers.supervision.schedule import Schedule
 from workers.supervision.stopping import stop_at_barrier
+from workers.supervision.wording import words
 from workers.worker import run_worker
 
 STATUS_INTERVAL = 2.0
@@ -65,6 +66,7 @@ class Supervisor:
         )
         self._saver = Saver(
             run,
+            records=records,
             reporter=self._reporter,
             evaluations=self._evaluations,
             reports=reports,
@@ -85,12 +87,13 @@ class Supervisor:
         except KeyboardInterrupt:
             self._end_children(patience=0.0)
             self._console.close()
+            self._console.line(self._account())
             self._write_status("interrupted", exit_code=self._interrupts.exit_code)
             return self._interrupts.exit_code
         except Exception as problem:
             # A mistake in the program or a fault of the machine. The run must be marked as failed.
             self._records.log(traceback.format_exc())
-            return self._fail(f"{reason(problem)}; see log.txt", 1)
+            return self._fail(f"{words(problem)}; see {self._run.folder.log}", 1)
         finally:
             self._end_children(patience=0.0)
 
@@ -197,15 +200,17 @@ class Supervisor:
         self._reporter.end()
         self._report()
         self._write_row()
-        self._saver.save_last()
+        saved = self._saver.save_last()
         if not interrupted:
             self._evaluate_last()
         self._evaluations.end()
         self._draw_curve()
         self._console.close()
+        code, state = 0 if saved else 1, "done" if saved else "failed"
+        if interrupted:
+            code, state = self._interrupts.exit_code, "interrupted"
         self._console.line(self._farewell())
-        code = self._interrupts.exit_code if interrupted else 0
-        self._write_status("interrupted" if interrupted else "done", exit_code=code)
+        self._write_status(state, exit_code=code)
         return code
 
     def _evaluate_last(self) -> None:
@@ -240,10 +245,11 @@ class Supervisor:
         try:
             self._end_children(patience=1.0)
             self._saver.save_after_failure()
-        except Exception:  # what ended the run may keep it from doing this, too
+        except Exception as problem:  # what ended the run may keep it from doing this, too
             self._records.log(traceback.format_exc())
+            self._console.warn(f"the last steps could not be saved: {words(problem)}")
         self._console.close()
-        self._console.line(f"failed: {reason}")
+        self._console.line(f"failed: {reason}\n{self._account()}")
         self._write_status("failed", exit_code=code)
         return code
 
@@ -258,14 +264,19 @@ class Supervisor:
             self._console.warn(f"no curve: {reason(problem)}")
 
     def _farewell(self) -> str:
-        folder = shlex.quote(str(self._run.folder.path))
         best = "" if self._best_mean is None else f", best evaluation {self._best_mean:.2f}"
-        invocation = Invocation.here()
-        return (
-            f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}\n"
-            f"play it:   {invocation.play} --run-dir {folder}\n"
-            f"go on:     {invocation.train} --resume {folder}"
-        )
+        done = f"{self._reporter.steps:,} steps in {self._reporter.seconds:,.0f} s{best}"
+        return f"{done}\n{self._account()}"
+
+    def _account(self) -> str:
+        """Say what is kept, and the commands that play the run and go on with it, if they would."""
+        kept, resumes = self._saver.account()
+        invocation, folder = Invocation.here(), self._run.folder
+        path = shlex.quote(str(folder.path))
+        play = f"play it:   {invocation.play} --run-dir {path}"
+        go_on = f"go on:     {invocation.train} --resume {path}"
+        plays = resumes or folder.best.exists()
+        return "\n".join([kept] + [play] * plays + [go_on] * resumes)
 
     def _report_failure(self, line: str, details: str) -> None:
         if line:

@@ -1,5 +1,6 @@
 """A file is replaced whole or not at all."""
 
+import errno
 import json
 import math
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workers.records.atomic import replacing, write_json
+from workers.records.atomic import replacing, write_json, write_json_often
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +35,22 @@ def test_write_json_is_strict_and_atomic() -> None:
         file.write(b"half" + None)  # type: ignore[operator]
     assert path.read_text() == before
     assert os.listdir() == ["a.json"]
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_where_no_new_file_fits_the_old_ones_room_is_written_over(
+    monkeypatch: pytest.MonkeyPatch, longer: bool
+) -> None:
+    path, room = Path("status.json"), 1000
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_json_often(path, {"state": "x" * (1 if longer else room)})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        write_json_often(path, {"state": "interrupted"})
+        assert json.loads(path.read_text()) == {"state": "interrupted"}
+        with pytest.raises(OSError, match="No space left"):
+            write_json_often(Path("new.json"), {})
+    assert os.listdir() == ["status.json"]

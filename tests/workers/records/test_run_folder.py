@@ -1,11 +1,13 @@
 """A run folder belongs to one run."""
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from workers.records.folder_lock import hold, is_held
 from workers.records.run_folder import RunFolder, RunFolderError
 
 
@@ -89,3 +91,47 @@ def test_auto_without_symlinks(monkeypatch: pytest.MonkeyPatch) -> None:
     newest = create()
     assert not Path("runs/latest").exists()
     assert RunFolder.open("auto").path == newest.path
+
+
+def test_a_run_that_does_not_begin_leaves_nothing_and_latest_is_the_one_before() -> None:
+    first = create()
+    second = create()
+    second.discard()
+    assert not second.path.exists()
+    assert RunFolder.open("auto").path == first.path
+    assert os.readlink("runs/latest") == first.path.name
+    third = create()
+    (third.path / "mine.txt").touch()
+    third.discard()
+    assert [path.name for path in third.path.iterdir()] == ["mine.txt"]
+
+
+def test_a_lost_folder_has_others_beside_it_in_log_dir_and_in_the_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    folder = create("place/run")
+    assert folder.fault() is None
+    for path in (folder.checkpoints, folder.videos, folder.path):
+        path.rmdir()
+    assert folder.fault() == "no such file or directory"
+    names = [str(other.path) for other in folder.elsewhere("runs")]
+    assert names == ["place/run-moved", "runs/run-moved", f"{temporary}/run-moved"]
+    again = RunFolder(Path("place/run-moved"))
+    assert str(next(again.elsewhere("runs")).path) == "place/run-moved-2"
+    Path("place").rename("gone")
+    Path("place").touch()
+    assert str(next(folder.elsewhere("runs")).path) == "runs/run-moved-2"
+
+
+def test_a_lock_is_held_until_its_folder_is_made_anew() -> None:
+    folder = create("mine")
+    with hold(folder) as lock:
+        assert is_held(folder, lock)
+        folder.lock.unlink()
+        assert not is_held(folder, lock)
+        with hold(folder) as other:
+            assert not is_held(folder, lock)
+            assert is_held(folder, other)

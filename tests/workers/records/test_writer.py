@@ -6,9 +6,12 @@ They survive full disks, and a resumed run continues them.
 import csv
 import json
 import math
+import os
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +142,8 @@ def test_damaged_evaluations_are_a_warning(folder: RunFolder) -> None:
     warnings: list[str] = []
     record = start(folder, append=True, warn=warnings.append)
     evaluate(record, evaluation_of(1))
-    assert len(warnings) == 1
+    assert "is damaged" in warnings[0] and "is kept up again" in warnings[1]
+    assert len(warnings) == 2
     assert len(read_evaluations(folder.evaluations)) == 1
 
 
@@ -175,14 +179,19 @@ def test_resume_moves_old_columns(folder: RunFolder) -> None:
 
 def test_status_has_all_fields_from_the_start(folder: RunFolder) -> None:
     record = start(folder)
+    began = time.time() - 1  # a clock may be coarse
     record.status()
-    assert json.loads(folder.status.read_text()) == dict(STATUS)
+    status = json.loads(folder.status.read_text())
+    process = {name: status.pop(name) for name in ("pid", "host", "updated")}
+    assert status == dict(STATUS)
+    assert (process["pid"], process["host"]) == (os.getpid(), socket.gethostname())
+    assert began <= process["updated"] <= time.time() + 1
     record.status(state="running", steps=10, train_return_mean=math.nan)
     record.status(exit_code=0)
     status = json.loads(folder.status.read_text())
     assert (status["state"], status["steps"], status["exit_code"]) == ("running", 10, 0)
     assert status["train_return_mean"] is None
-    assert list(status) == list(STATUS)
+    assert list(status) == [*STATUS, "pid", "host", "updated"]
 
 
 def test_log_has_times(folder: RunFolder) -> None:

@@ -42,6 +42,7 @@ def test_a_tiny_dev_shm_is_done_without_or_named(tmp_path, tmp_path_factory, tem
         assert result.returncode == 1
         assert "--shm-size=1g" in result.stderr
         assert "Traceback" not in result.stderr
+        assert not (tmp_path / "run").exists()  # which would refuse a second try
     else:
         assert result.returncode == 0, result.stdout + result.stderr
 
