@@ -113,6 +113,12 @@ class Evaluations:
             self._read(child)
             child.end(patience=0.0)
 
+    def move(self) -> None:
+        """Start the test worker anew, for the folder that the run has now."""
+        if self._child is not None:
+            self.end(patience=1.0)
+            self.start()
+
     def _wait_while(
         self,
         is_missing: Callable[[], bool],
@@ -131,12 +137,6 @@ class Evaluations:
             self.listen()
             tick()
         return False
-
-    def move(self) -> None:
-        """Start the test worker anew, for the folder that the run has now."""
-        if self._child is not None:
-            self.end()
-            self.start()
 
     def _hangs(self) -> bool:
         now, timeout = time.monotonic(), self._run.config.worker_timeout
