@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from envs.reasons import reason
 from workers.records.run_folder import RunFolder
 from workers.records.statistics import STEPS
 
@@ -43,7 +42,7 @@ class Tracker:
             )
         except Exception as error:  # no login, no network, no such project
             raise TrackingError(
-                f"Weights & Biases refused ({reason(error)}); "
+                f"Weights & Biases refused ({str(error) or type(error).__name__}); "
                 "set WANDB_MODE=offline or leave --track out."
             ) from error
         self._run.define_metric("eval/*", step_metric=_EVALUATED_STEPS)
