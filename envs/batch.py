@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.state import load_state, save_state
+from envs.state import DoesNotFit, constants_of, load_states, save_states
 
 Finished = list[tuple[float, int]]
 
@@ -36,6 +36,7 @@ class EnvironmentBatch:
         if any(env.observation_space.shape != space.shape for env in environments):
             raise ValueError("the environments of one batch must have observations of one shape")
         self._environments = list(environments)
+        self._constants = constants_of(environments)
         self._seeds: list[int | None] = list(seeds)
         size = len(environments)
         self.observations = _zeros((size, *space.shape), space.dtype)  # [B, *shape]
@@ -82,15 +83,23 @@ class EnvironmentBatch:
         Raises Unsaveable if an environment holds something of an unknown kind.
         """
         return {
-            "environments": [save_state(env) for env in self._environments],
+            "environments": save_states(self._environments, self._constants),
             "observations": torch.from_numpy(self.observations.copy()),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken; needs as many environments, made in the same way."""
-        for env, saved in zip(self._environments, state["environments"], strict=True):
-            load_state(env, saved)
-        self.observations[:] = state["observations"].numpy()
+        """Continue where `state` was taken; needs as many environments, made in the same way.
+
+        Raises DoesNotFit if they were made otherwise; then nothing has changed.
+        """
+        observations = state["observations"].numpy()
+        if observations.shape != self.observations.shape:
+            raise DoesNotFit(
+                f"the saved observations are {list(observations.shape)}, "
+                f"and those of the environments {list(self.observations.shape)}"
+            )
+        load_states(self._environments, state["environments"])
+        self.observations[:] = observations
 
     def close(self) -> None:
         """Close every environment."""

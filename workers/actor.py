@@ -134,7 +134,7 @@ class Actor:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken. DoesNotFit; then nothing has changed."""
         self.environments.load_state(state["environments"])
         self._state.copy_(state["recurrent"])
         self._starts = state["starts"].numpy()

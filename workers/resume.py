@@ -23,6 +23,13 @@ class Report:
     problem: str = ""  # why an environment can't be saved
 
 
+@dataclass(frozen=True)
+class NewEpisodes:
+    """What a resumed worker sends whose environments can't go on where they were saved."""
+
+    problem: str  # one sentence
+
+
 def random_state() -> dict[str, Any]:
     """Return the states of this process's global generators: torch's, NumPy's and Python's.
 

@@ -10,13 +10,13 @@ from a3c.algorithm import Algorithm
 from a3c.networks.actor_critic import ActorCritic
 from a3c.segment import Segment
 from envs.normaliser import RewardScale, SharedNormaliser
-from envs.state import Unsaveable
+from envs.state import DoesNotFit, Unsaveable
 from workers.actor import Actor
 from workers.learner import Learner
 from workers.memory import SharedMemory
 from workers.preparation import Preparation
 from workers.progress import WorkerRow
-from workers.resume import Report, load_random_state, pack, random_state, unpack
+from workers.resume import NewEpisodes, Report, load_random_state, pack, random_state, unpack
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class Trainer:
     normaliser: SharedNormaliser | None  # of observations; None where they are not normalised
     memory: SharedMemory
     num_env_steps: int  # of all workers, after which the run is over
-    send: Callable[[Report], None]  # to the main process, for an exact resume
+    send: Callable[[Report | NewEpisodes], None]  # to the main process, for an exact resume
 
     def __post_init__(self) -> None:
         self._progress = self.memory.progress
@@ -109,10 +109,17 @@ class Trainer:
         }
 
     def load_state(self, packed: bytes) -> None:
-        """Go on where a `state`, packed here, was taken."""
+        """Go on where a `state`, packed here, was taken.
+
+        Environments that it does not fit begin new episodes, and a message says so.
+        """
         state = unpack(packed)
-        self.actor.load_state(state["actor"])
-        self.reward_scale.load_state(state["reward_scale"])
+        try:
+            self.actor.load_state(state["actor"])
+            self.reward_scale.load_state(state["reward_scale"])
+        except DoesNotFit as problem:
+            self.send(NewEpisodes(str(problem)))
+            self.observe(torch.from_numpy(self.actor.environments.observations[None]))
         self.learner.load_state(state.get("learner", {}))  # earlier versions had none
         load_random_state(state["random"])
 

@@ -24,7 +24,7 @@ from workers.memory import SharedMemory
 from workers.preparation import Preparation, end_truncated, reward_scaler, weigher
 from workers.process import keep_freed_memory, lengthen_time_slice, open_log, prepare_child
 from workers.progress import WorkerRow
-from workers.resume import Report
+from workers.resume import NewEpisodes, Report
 from workers.settings.config import Config
 from workers.settings.exchanges import build_exchange
 from workers.settings.models import Spaces, auxiliary_heads, build_model
@@ -66,7 +66,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
             raise SystemExit(1) from None
 
 
-def build_trainer(task: Task, *, send: Callable[[Report], None]) -> Trainer:
+def build_trainer(task: Task, *, send: Callable[[Report | NewEpisodes], None]) -> Trainer:
     """Build all parts of a worker; `send` sends its reports to the main process."""
     config, memory = task.config, task.memory
     torch_seed, *env_seeds = _seeds(task)

@@ -8,6 +8,7 @@ import pytest
 
 from envs.batch import EnvironmentBatch
 from envs.episodes import EpisodeStatistics
+from envs.state import DoesNotFit
 from tests.envs.fakes import Scripted
 
 
@@ -84,3 +85,33 @@ def test_mistakes() -> None:
         EnvironmentBatch([game], seeds=[1, 2])
     with pytest.raises(ValueError, match="one shape"):
         EnvironmentBatch([game, Scripted(lives=[1], shape=(2,))], seeds=[1, 2])
+
+
+def test_a_batch_goes_on_with_what_its_environments_share() -> None:
+    def make(seeds: tuple[int, int]) -> tuple[EnvironmentBatch, list[Ending]]:
+        batch, games = make_batch((True, False), (True, False), length=3)
+        games[1].actions = games[0].actions  # one list for both
+        batch.reset()
+        return batch, games
+
+    first, games = make((1, 2))
+    first.step(np.ones(2, np.int64))
+    second, restored = make((3, 4))
+    second.load_state(first.state())
+    assert restored[0].actions is restored[1].actions
+    for batch in (first, second):
+        batch.step(np.zeros(2, np.int64))
+    assert restored[0].actions == games[0].actions == [1, 1, 0, 0]
+    np.testing.assert_array_equal(first.observations, second.observations)
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    first, _ = make_batch((True, False), (True, False))
+    second, games = make_batch((True, False), length=2)
+    first.reset()
+    second.reset()
+    before = second.observations.copy()
+    with pytest.raises(DoesNotFit, match=r"\[2, 1\].*\[1, 1\]"):
+        second.load_state(first.state())
+    np.testing.assert_array_equal(second.observations, before)
+    assert games[0].games == 1

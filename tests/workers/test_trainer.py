@@ -10,7 +10,7 @@ from a3c.segment import Segment
 from tests.workers.tasks import bandit_task, make_trainer, together
 from workers.actor import Actor
 from workers.progress import ProgressTable
-from workers.resume import pack, unpack
+from workers.resume import NewEpisodes, pack, unpack
 from workers.trainer import Trainer
 from workers.worker import Task, build_trainer
 
@@ -187,6 +187,21 @@ def test_a_worker_goes_on_where_its_state_was_taken(task):
     del state["learner"]  # checkpoints of earlier versions have none
     resumed = make_trainer(dataclasses.replace(task, state=pack(state)))
     assert next_actions(resumed) == expected
+
+
+def test_environments_that_a_state_does_not_fit_begin_new_episodes(task):
+    trainer = make_trainer(task)
+    trainer.actor.play()
+    state = trainer.state()
+    state["actor"]["environments"]["environments"]["layers"] = [["Other"]]
+    before, _, _ = trainer.normaliser.state()
+    sent: list[object] = []
+    resumed = build_trainer(dataclasses.replace(task, state=pack(state)), send=sent.append)
+    assert len(sent) == 1 and isinstance(sent[0], NewEpisodes)
+    assert "consists of" in sent[0].problem
+    count, _, _ = resumed.normaliser.state()
+    assert count == before + task.config.envs_per_process
+    assert resumed.actor.play().starts[0].all()
 
 
 def test_without_a_state_the_first_observations_are_in_the_statistics(task):

@@ -13,7 +13,7 @@ from workers.records.console import Console
 from workers.records.curve import draw_curve
 from workers.records.statistics import Progress
 from workers.records.writer import Records
-from workers.resume import Reports
+from workers.resume import NewEpisodes, Report, Reports
 from workers.supervision.child import Child
 from workers.supervision.evaluations import Evaluations
 from workers.supervision.interrupts import Interrupts
@@ -48,14 +48,14 @@ class Supervisor:
         progress = run.memory.progress
         self._reporter = Reporter(progress, elapsed=run.elapsed, recent=run.recent)
         self._schedule = Schedule(progress, first={"row": 0.0, "status": 0.0})
-        reports = Reports(self._config.num_processes)
+        self._reports = Reports(self._config.num_processes)
         self._pool = WorkerPool(
             start=self._start_worker,
             progress=progress,
             timeout=self._config.worker_timeout,
             max_restarts=self._config.max_restarts,
             tell=self._report_failure,
-            receive=reports.add,
+            receive=self._receive,
         )
         self._evaluations = Evaluations(
             run,
@@ -69,11 +69,12 @@ class Supervisor:
             records=records,
             reporter=self._reporter,
             evaluations=self._evaluations,
-            reports=reports,
+            reports=self._reports,
             interrupts=interrupts,
             warn=console.warn,
         )
         self._running = False
+        self._said_new_episodes = False
 
     def run(self) -> int:
         """Train; return the exit code."""
@@ -111,6 +112,13 @@ class Supervisor:
             name=f"worker {worker}",
             context=self._run.context,
         )
+
+    def _receive(self, worker: int, message: Report | NewEpisodes) -> None:
+        if isinstance(message, Report):
+            self._reports.add(worker, message)
+        elif not self._said_new_episodes:  # one line for all workers
+            self._said_new_episodes = True
+            self._console.warn(f"the resumed run begins new episodes: {message.problem}")
 
     def _watch(self) -> str:
         """Supervise the run until there is a reason to end it; return the reason."""

@@ -22,9 +22,12 @@ def case(env_name: str, text: str) -> tuple[str, ...]:
 
 
 BANDIT, HOPPER, RECALL = "envs.toys:Bandit-v0", "Hopper-v4", "envs.toys:Recall-v0"
+ACROBOT = "Acrobot-v1"  # float32 at first, and float64 later
 SETTINGS = {
     "a2c": case(BANDIT, "--algo a2c --num-processes 3 --num-env-steps 40000"),
     "ppo": case(HOPPER, "--algo ppo --num-processes 2 --num-env-steps 30720 --ppo-epoch 2"),
+    "a2c on Acrobot": case(ACROBOT, "--algo a2c --num-processes 2 --num-env-steps 12000"),
+    "ppo on Acrobot": case(ACROBOT, "--algo ppo --num-processes 2 --num-env-steps 12000"),
     "acktr": case(HOPPER, "--algo acktr --num-processes 2 --num-env-steps 30720"),
     "acktr as its authors": case(
         HOPPER,
@@ -105,6 +108,20 @@ def test_runs_of_one_seed_end_with_the_same_bits_also_when_one_is_stopped_and_re
     assert resumed.finish() == 0, resumed.text
     assert 0 < middle < resumed.status["steps"]
     assert_same(final(whole), final(resumed))
+
+
+def test_a_run_of_another_version_goes_on_with_new_episodes_and_says_so(start):
+    run = start("run", base=case(BANDIT, "--algo a2c --num-processes 2 --num-env-steps 2000"))
+    assert run.finish() == 0, run.text
+    path = next((run.folder / "checkpoints").glob("*.pt"))
+    state = checkpoint.load(path)
+    for worker in state["workers"]:
+        worker["actor"]["environments"]["environments"] = [{"0 Bandit": {}}]
+    checkpoint.save(path, state)
+    resumed = start("run", "--num-env-steps", "4000", resume=True)
+    assert resumed.finish() == 0, resumed.text
+    assert resumed.text.count("the resumed run begins new episodes: another version saved") == 1
+    assert resumed.status["steps"] >= 4000 and resumed.status["restarts"] == 0
 
 
 def test_a_run_killed_without_warning_goes_on_from_its_checkpoint_with_the_same_bits(

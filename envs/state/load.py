@@ -1,0 +1,73 @@
+"""Load a saved graph of objects into new environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from envs.state.kinds import Kind, same
+from envs.state.places import DoesNotFit, Node, Places
+from envs.state.save import VERSION, Environments, State, Walk, encode, layers
+
+
+def load_states(environments: Environments, state: State) -> None:
+    """Put a saved state into environments that were made in the same way.
+
+    Then save it again and compare. Raises DoesNotFit; then nothing has changed.
+    """
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise DoesNotFit("another version saved the environments, in another form")
+    here = layers(environments)
+    if here != state["layers"]:
+        raise DoesNotFit(
+            f"the state is of {_names(state['layers'])}, "
+            f"and the environment consists of {_names(here)}"
+        )
+    undo: list[Callable[[], None]] = []
+    try:
+        nodes = [Node(*node) for node in state["nodes"]]
+        _fill(Places(environments, nodes), undo)
+        _compare(environments, nodes)
+    except Exception as problem:  # of an object's own hash, or of a damaged state
+        for step in undo:  # in the same order, for the same reason
+            step()
+        if isinstance(problem, DoesNotFit):
+            raise
+        raise DoesNotFit(f"the environments' state can't be loaded: {problem}") from problem
+
+
+def _fill(places: Places, undo: list[Callable[[], None]]) -> None:
+    """Fill all objects; append what takes that back to `undo`."""
+    nodes = places.nodes
+    # A key's hash may need its attributes, so that what asks for hashes is filled last.
+    numbers = sorted(range(len(nodes)), key=lambda number: nodes[number].kind.hashes)
+    contents = {
+        number: (places.object(number), places.data(number), places.children(number))
+        for number in numbers
+        if not nodes[number].kind.immutable
+    }
+    for number, (value, data, children) in contents.items():
+        kind = nodes[number].kind
+        if places.is_taken(number):
+            # An array that stays as it is need not be copied.
+            stays = data is nodes[number].data
+            undo.append(_restorer(kind, value, nodes[number].digests if stays else ()))
+        kind.write(value, data, children)
+
+
+def _restorer(kind: Kind, value: Any, constants: Any) -> Callable[[], None]:
+    data, children = kind.data(value, constants), kind.children(value)
+    return lambda: kind.write(value, data, children)
+
+
+def _compare(environments: Environments, nodes: list[Node]) -> None:
+    """Save the environments once more. DoesNotFit where that is not what was saved before."""
+    digests = {digest for node in nodes for digest in node.digests}
+    again = encode(Walk(environments), environments, digests)["nodes"]
+    for number, node in enumerate(nodes):
+        if number >= len(again) or not same(again[number], node.saved):
+            raise DoesNotFit(f"{Places.name(nodes, number)} can't be made again as it was")
+
+
+def _names(layers_: list[list[str]]) -> str:
+    return "; ".join(", ".join(names) for names in layers_)
