@@ -114,7 +114,8 @@ def load_registry(modules: Sequence[str] = ()) -> dict[str, Any]:
             choose_gl()
         try:
             importlib.import_module(module)
-        except Exception as error:  # a user's module may raise anything while it is imported
+        # A user's module may raise anything while it is imported, or leave.
+        except (Exception, SystemExit) as error:
             raise EnvironmentProblem(_import_failure(module, error)) from error
     return cast("dict[str, Any]", gymnasium.registry)
 
@@ -212,7 +213,7 @@ def _unknown(name: str, registered: Mapping[str, Any]) -> str:
     return f"Unknown environment {name}: did you mean {', '.join(nearest[:-1])} or {nearest[-1]}?"
 
 
-def missing_package(user: str, error: Exception) -> str | None:
+def missing_package(user: str, error: BaseException) -> str | None:
     """Return one sentence if `user` could not be imported or made without another package."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
@@ -227,7 +228,7 @@ def missing_package(user: str, error: Exception) -> str | None:
     )
 
 
-def _import_failure(module: str, error: Exception) -> str:
+def _import_failure(module: str, error: BaseException) -> str:
     return missing_package(module, error) or (
         f"The module {module} could not be imported "
         f"({type(error).__name__}{place(error)}: {reason(error)}): check its name and PYTHONPATH."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import reprlib
 import warnings
 from typing import Any
 
@@ -38,9 +40,11 @@ def make(
     base = _make_base(resolved, render=render, seed=seed)
     wrap = FAMILIES[resolved.family].wrap
     try:
+        _check_has_spaces(base, resolved.id)
         return wrap(base, resolved, training, max_episode_length)
     except BaseException:
-        base.close()
+        with contextlib.suppress(Exception):  # the first problem is the one to tell
+            base.close()
         raise
 
 
@@ -74,7 +78,8 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
             # The note of `resolve` mentions old ids once; not every process should.
             warnings.simplefilter("ignore", DeprecationWarning)
             env = gym.make(spec, disable_env_checker=True, **kwargs)
-    except Exception as error:  # a constructor of somebody else's may raise anything
+    # A constructor of somebody else's may raise anything, or leave.
+    except (Exception, SystemExit) as error:
         raise EnvironmentProblem(_failure(resolved, error)) from error
     if render:
         render_faster(env)
@@ -82,7 +87,18 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
     return env
 
 
-def _failure(resolved: ResolvedId, error: Exception) -> str:
+def _check_has_spaces(env: gym.Env[Any, Any], name: str) -> None:
+    for attribute in ("observation_space", "action_space"):
+        space = getattr(env, attribute, None)
+        if not isinstance(space, gym.Space):
+            kind = "no" if space is None else f"a {type(space).__name__} as"
+            raise EnvironmentProblem(
+                f"{name} has {kind} {attribute}: let its constructor set self.{attribute} "
+                "to one of gymnasium.spaces."
+            )
+
+
+def _failure(resolved: ResolvedId, error: BaseException) -> str:
     cause = reason(error)
     if "flex_vertedge" in cause:
         return f"{resolved.id} does not work with this mujoco: pip install 'mujoco<4'."
@@ -90,7 +106,7 @@ def _failure(resolved: ResolvedId, error: Exception) -> str:
         return f"{resolved.id} needs more packages: {cause}."
     if sentence := missing_package(resolved.id, error):
         return sentence
-    values = ", ".join(f"{key}={value!r}" for key, value in resolved.kwargs.items())
+    values = ", ".join(f"{key}={reprlib.repr(value)}" for key, value in resolved.kwargs.items())
     given = f" with {values}" if values else ""
     return (
         f"{resolved.id} could not be made{given} ({cause}{place(error)}): "

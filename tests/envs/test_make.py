@@ -173,6 +173,36 @@ def test_only_choices_and_box_actions(odd: Any) -> None:
         check_spaces(make(odd(Discrete(2), actions), training=True))
 
 
+@pytest.mark.parametrize("space", [None, "a space", 3])
+def test_an_environment_without_spaces_is_refused(odd: Any, space: Any) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"observation_space: let its constructor"):
+        make(odd(space), training=True)
+    with pytest.raises(EnvironmentProblem, match="a str as action_space: let its constructor set"):
+        make(odd(Discrete(2), "an action"), training=True)
+
+
+class Leaving(Odd):
+    """An environment that ends the program where it is made, or fails where it is closed."""
+
+    def __init__(self, *, leaves: bool) -> None:
+        super().__init__(None)
+        if leaves:
+            raise SystemExit(0)
+
+    def close(self) -> None:
+        raise RuntimeError("it cannot be closed either")
+
+
+@pytest.mark.parametrize(("leaves", "match"), [(True, "made .*SystemExit"), (False, "has no obs")])
+def test_an_environment_neither_ends_the_program_nor_hides_its_first_problem(
+    leaves: bool, match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = gym.envs.registration.EnvSpec("Leaving-v0", entry_point=Leaving)
+    monkeypatch.setitem(gym.registry, "Leaving-v0", spec)
+    with pytest.raises(EnvironmentProblem, match=match):
+        make(resolve("Leaving-v0", env_kwargs={"leaves": leaves}), training=True)
+
+
 @pytest.mark.parametrize("name", ["CartPole-v1", "ALE/Pong-v5"])
 def test_bad_keyword_arguments_are_one_sentence(name: str) -> None:
     with pytest.raises(

@@ -1,0 +1,1 @@
+"""Environments of strangers: each trains right, or is refused in one sentence."""
