@@ -79,6 +79,12 @@ class RunningMain:
         return pid
 
     @property
+    def fork_server(self) -> int:
+        """Process id of the server that forks workers."""
+        children = _descendants(self.process.pid)
+        return next(pid for pid, title in children if "multiprocessing.forkserver" in title)
+
+    @property
     def family(self) -> list[int]:
         """Process ids of all processes that it has started."""
         return [pid for pid, _ in _descendants(self.process.pid)]

@@ -156,9 +156,9 @@ class WorkerPool:
         if self.restarts >= self._max_restarts or self._failed_starts[worker] >= FAILED_STARTS:
             self._tell(died, details)
             raise TooManyFailures(f"{died} after {self.restarts} replacements; see log.txt")
-        self.restarts += 1
         self._segments_at_start[worker] = segments
-        self.children[worker] = self._start(worker, self.restarts)
+        self.children[worker] = self._start(worker, self.restarts + 1)
+        self.restarts += 1
         child.release()
         then = f"replaced, the others go on (restart {self.restarts})"
         self._tell("" if number > 1 else f"{died}: {then}", details)

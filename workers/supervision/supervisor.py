@@ -212,13 +212,14 @@ class Supervisor:
         if not interrupted:
             self._evaluate_last()
         self._evaluations.end()
-        self._draw_curve()
-        self._console.close()
         code, state = 0 if saved else 1, "done" if saved else "failed"
         if interrupted:
             code, state = self._interrupts.exit_code, "interrupted"
-        self._console.line(self._farewell())
+        # Before the picture, because a scheduler may have little patience.
         self._write_status(state, exit_code=code)
+        self._draw_curve()
+        self._console.close()
+        self._console.line(self._farewell())
         return code
 
     def _evaluate_last(self) -> None:

@@ -176,3 +176,46 @@ def test_too_many_failures_are_exit_code_3(tmp_path):
     run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", base=base)
     assert run.finish(40) == 3, run.text
     assert run.status["exit_code"] == 3
+
+
+@pytest.mark.parametrize("algo", ["a3c", "a2c"])
+def test_a_frozen_worker_does_not_hold_up_the_end(tmp_path, algo):
+    run = RunningMain(tmp_path / "run", "--algo", algo, *LONG)
+    run.wait_for(1000)
+    os.kill(run.workers[0], signal.SIGSTOP)
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish(60) == 143, run.text
+    # On a quiet machine it takes 6 s; --worker-timeout is 60.
+    assert time.monotonic() - began < 30
+    _, state, _ = checkpoint.latest(run.folder / "checkpoints")
+    assert state["steps"] == run.status["steps"]
+
+
+@pytest.mark.parametrize("algo", ["a3c", "a2c"])
+def test_a_killed_fork_server_is_started_anew(tmp_path, algo):
+    run = RunningMain(tmp_path / "run", "--algo", algo, *LONG)
+    run.wait_for(1000)
+    family = run.family
+    os.kill(run.fork_server, signal.SIGKILL)
+    wait_until(lambda: len(run.workers) == 2 and not {*run.workers} & {*family}, 60, run)
+    run.wait_for(run.status["steps"] + 5000)
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish() == 130, run.text
+    assert "killed with the fork server" in run.text
+    assert run.status["restarts"] == 2
+
+
+def test_parameters_that_are_not_finite_end_the_run_with_the_cause(tmp_path):
+    run = RunningMain(tmp_path / "run", *LONG, "--lr", "1e38")
+    assert run.finish() == 1, run.text
+    assert "failed: the shared parameters are no longer finite (is --lr 1e+38 too" in run.text
+    assert run.status["restarts"] == 0
+
+
+def test_a_run_that_fails_saves_what_it_has_learned(tmp_path):
+    base = toy("Crash", "p=0.002")
+    run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", "--algo", "a2c", base=base)
+    assert run.finish() == 3, run.text
+    _, state, _ = checkpoint.latest(run.folder / "checkpoints")
+    assert 0 < state["steps"] == run.status["steps"]
