@@ -19,7 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from envs.episodes import Points
+from envs.make import make
+from workers.play import play_episodes
+from workers.records import checkpoint
 from workers.records.provenance import git_commit, machine
+from workers.snapshot import restore_policy
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,15 +63,28 @@ def end_of_training(run: Path) -> float:
 
 
 def play(run: Path, *, episodes: int) -> dict[str, Any]:
-    """Play greedy episodes with the run's newest snapshot, by enjoy.py; return their statistics."""
-    command = [sys.executable, str(ROOT / "enjoy.py"), "--run-dir", str(run), "--newest"]
-    command += ["--episodes", str(episodes), "--json"]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    """Play episodes with the run's newest snapshot, as it is evaluated; return their statistics.
+
+    `different_games` counts those whose points fell at different frames.
+    """
+    torch.set_num_threads(1)
+    _, snapshot, _ = checkpoint.latest(run / "checkpoints")
+    model, config, resolved = restore_policy(snapshot)
+    length, sampled = config.max_episode_length, config.eval_sampled
+    environment = Points(make(resolved, training=False, max_episode_length=length))
+    returns, games = [], set()
+    for seed in range(1, episodes + 1):
+        played = play_episodes(model, [environment], seeds=[seed], sampled=sampled, steps=0)
+        assert played is not None
+        returns.append(played.returns[0])
+        games.add(environment.points)
+    environment.close()
     return {
-        f"greedy_{episodes}_mean": round(result["mean"], 2),
-        f"greedy_{episodes}_std": round(result["std"], 2),
-        f"greedy_{episodes}_min": min(result["returns"]),
-        "distinct_games": len({*zip(result["returns"], result["lengths"], strict=True)}),
+        "actions": "drawn" if sampled else "most probable",
+        f"eval_{episodes}_mean": round(float(np.mean(returns)), 2),
+        f"eval_{episodes}_std": round(float(np.std(returns)), 2),
+        f"eval_{episodes}_min": min(returns),
+        "different_games": len(games),
     }
 
 
@@ -118,7 +139,12 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[1, 2, 3])
     add("--stop-reward", type=float, required=True)
     add("--max-seconds", type=float, required=True)
-    add("--episodes", type=int, default=30, help="greedy episodes after training")
+    add(
+        "--episodes",
+        type=int,
+        default=30,
+        help="episodes after training, played as they are evaluated",
+    )
     add("arguments", nargs="+", help="flags of main.py, after --")
     return parser.parse_args()
 

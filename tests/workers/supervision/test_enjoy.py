@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.workers.runs import ROOT, flags
+from workers.records import checkpoint
+from workers.supervision.launch import prepare
 
 TOY = "envs.toys:Bandit-v0"
 
@@ -39,6 +41,24 @@ def test_enjoy_plays_what_main_saved(tmp_path):
         assert result["returns"] == [5.0, 5.0, 5.0]
         assert result["lengths"] == [5, 5, 5]
         assert (result["mean"], result["std"]) == (5.0, 0.0)
+
+
+def test_enjoy_plays_a_policy_as_it_was_evaluated(tmp_path):
+    returns = {}
+    for sampled, words in ((False, []), (True, ["--eval-sampled"])):
+        folder = tmp_path / str(sampled)
+        where = ["--run-dir", str(folder / "run"), "--save-dir", str(folder)]
+        run = prepare(["--env-name", TOY, "--num-processes", "1", *where, *words])
+        run.policy_path.parent.mkdir()
+        checkpoint.save(run.policy_path, run.policy_state(), with_digest=False)
+        run.close()
+        load = flags(f"--load-dir {folder}/a3c --env-name {TOY} --episodes 20")
+        for choice in ([], ["--det" if sampled else "--non-det"]):
+            returns[sampled, *choice] = enjoy(tmp_path, *load, *choice)["returns"]
+    # Both are one untrained policy.
+    assert returns[False,] == returns[True, "--det"]
+    assert returns[True,] == returns[False, "--non-det"]
+    assert returns[False,] != returns[True,]
 
 
 def test_enjoy_names_what_is_missing(tmp_path):
