@@ -2,10 +2,9 @@
 
 import argparse
 import contextlib
-import json
-import math
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,7 +14,7 @@ from workers.process import limit_threads, put_working_folder_last
 if TYPE_CHECKING:
     from a3c.networks.actor_critic import ActorCritic
     from workers.camera import Camera
-    from workers.records.evaluation import Evaluation
+    from workers.show import Show
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -85,6 +84,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Play; return the exit code."""
+    code = enter()
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        # An environment has left a thread, for which Python would wait.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def enter() -> int:
+    """Play as the command line says; return the exit code."""
     limit_threads()
     put_working_folder_last()
     parser = build_parser()
@@ -95,10 +104,11 @@ def main() -> int:
     from workers.export import ExportError
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
+    from workers.scores import standard_output
     from workers.settings.errors import OtherVersion, UsageError
 
     try:
-        with output_of(options) as output:
+        with standard_output(alone=options.json) as output:
             return play(options, output)
     except UsageError as problem:
         complain(str(problem))
@@ -164,7 +174,7 @@ def play(options: argparse.Namespace, output: TextIO) -> int:
     import torch
 
     from workers.camera import Camera
-    from workers.show import Show
+    from workers.scores import Scores
     from workers.snapshot import restore_policy
     from workers.supervision.loading import environment_for
 
@@ -173,87 +183,49 @@ def play(options: argparse.Namespace, output: TextIO) -> int:
     model, config, resolved = restore_policy(snapshot)
     if (options.run_dir and options.env_name) or options.env_kwargs:
         resolved = environment_for(snapshot, options.env_name, options.env_kwargs)
-    camera = Camera(resolved, max_episode_length=config.max_episode_length)
-    if options.export:
-        export(model, camera, options)
-        return 0
+    with contextlib.closing(
+        Camera(resolved, max_episode_length=config.max_episode_length)
+    ) as camera:
+        if options.export:
+            export(model, camera, options)
+            return 0
+        sampled = options.non_det or (config.eval_sampled and not options.det)
+        show = build_show(options, model, camera, steps=snapshot["steps"], sampled=sampled)
+        scores = Scores(output, as_json=options.json)
+        for episode in range(options.episodes):
+            played = show.play(options.seed + episode)
+            scores.add(played, video=show.filmed if episode == 0 else None)
+        scores.summarise()
+        return 1 if options.video and show.filmed is None else 0
+
+
+def build_show(
+    options: argparse.Namespace,
+    model: "ActorCritic",
+    camera: "Camera",
+    *,
+    steps: int,
+    sampled: bool,
+) -> "Show":
+    """Return what plays the episodes: in a window, into a video, or unseen."""
+    from workers.show import Show
+
     window = has_display() and not options.json and not options.video
     video = options.video or (None if window or options.json else "enjoy.mp4")
-    show = Show(
+    return Show(
         model,
         camera,
-        sampled=options.non_det or (config.eval_sampled and not options.det),
-        steps=snapshot["steps"],
+        sampled=sampled,
+        steps=steps,
         window=window,
         video=Path(video) if video else None,
         tell=complain,
     )
-    played = []
-    for episode in range(options.episodes):
-        played.append(show.play(options.seed + episode))
-        if not options.json:
-            score = f"score {played[-1].returns[0]:g}, {played[-1].lengths[0]} steps"
-            say(f"episode {episode + 1}: {score}", output)
-            if episode == 0 and show.filmed is not None:
-                say(f"video of it: {show.filmed}", output)
-    summarise(played, output, as_json=options.json)
-    return 1 if options.video and show.filmed is None else 0
-
-
-def summarise(played: "list[Evaluation]", output: TextIO, *, as_json: bool) -> None:
-    """Print mean and standard deviation of the scores, or everything as one JSON object."""
-    from workers.records.evaluation import Evaluation
-
-    total = Evaluation(
-        steps=played[0].steps,
-        returns=tuple(return_ for episode in played for return_ in episode.returns),
-        lengths=tuple(length for episode in played for length in episode.lengths),
-    )
-    if not as_json:
-        episodes = f"over {len(total.returns)} episodes"
-        say(f"mean {total.mean:.2f}, standard deviation {total.std:.2f} {episodes}", output)
-        return
-    summary = {
-        "returns": [number(return_) for return_ in total.returns],
-        "mean": number(total.mean),
-        "std": number(total.std),
-        "lengths": total.lengths,
-    }
-    say(json.dumps(summary), output)
-
-
-def number(value: float) -> float | None:
-    """Return None, which JSON can say, for a number that is not finite."""
-    return value if math.isfinite(value) else None
-
-
-def say(line: str, output: TextIO) -> None:
-    """Print a line; if its reader has left, as `head` does, leave too."""
-    try:
-        print(line, file=output, flush=True)
-    except BrokenPipeError:
-        # What is still in the buffer must go somewhere, or Python complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
-        sys.exit(141)
 
 
 def complain(line: str) -> None:
     """Print a line about something that went wrong."""
     print(f"{Invocation.here().name}: {line}", file=sys.stderr, flush=True)
-
-
-def output_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
-    """Return standard output; with --json it is the result's alone from now on.
-
-    What else is printed goes to standard error then, also what an environment prints from C code or
-    lets its processes print.
-    """
-    if not options.json:
-        return contextlib.nullcontext(sys.stdout)
-    sys.stdout.flush()
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return output
 
 
 def export(model: "ActorCritic", camera: "Camera", options: argparse.Namespace) -> None:

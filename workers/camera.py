@@ -1,5 +1,6 @@
 """The camera: an environment that is watched, in a window or on video."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,10 @@ class Camera:
         return VideoWriter(path, fps=self.frames_per_second, scale=_enlargement(picture))
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments; what fails in them then does not matter any more."""
         while self._environments:
-            self._environments.popitem()[1].close()
+            with contextlib.suppress(Exception):
+                self._environments.popitem()[1].close()
 
     def show(self, frame: Frame) -> None:
         """Show a picture in a window, at natural speed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -42,7 +44,18 @@ class Unpainted(Bandit):
 
 
 class Talks(Bandit):
-    """The bandit, which prints: from Python, by the descriptor as C does, and from a process."""
+    """The bandit, which prints: from Python, by the descriptor as C does, and from a process.
+
+    It leaves a thread behind, and `close` prints and fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Thread(target=time.sleep, args=(600,)).start()
+
+    def close(self) -> None:
+        print("closed")
+        raise RuntimeError("closed")
 
     def step(self, action: Any) -> Any:
         print("from Python")

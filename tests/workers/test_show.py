@@ -172,6 +172,8 @@ def test_json_is_alone_on_standard_output_whatever_is_printed(run):
     assert done.stdout.count("\n") == 1
     for printed in ("from Python", "by the descriptor", "from a process"):
         assert done.stderr.count(printed) == 10
+    assert "closed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_reader_that_leaves_gets_no_traceback(run):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+_ROOT = Path(__file__).absolute().parents[2]
+
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
@@ -23,9 +25,13 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return this checkout's commit, with a + if files have changed since; None without git."""
-    folder = str(Path(__file__).parent)
-    command = ["git", "-C", folder, "describe", "--always", "--dirty=+", "--abbrev=10"]
+    """Return this checkout's commit, with a + if files have changed since; None without git.
+
+    An installed package may lie inside somebody else's checkout, whose commit says nothing.
+    """
+    if not (_ROOT / ".git").exists():
+        return None
+    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--abbrev=10"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

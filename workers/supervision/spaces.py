@@ -1,5 +1,7 @@
 """A look at the environment before any worker makes it."""
 
+import contextlib
+
 import gymnasium
 
 from envs.actions import is_bounded
@@ -14,7 +16,8 @@ def spaces_of(environment: ResolvedId, config: Config) -> Spaces:
     env = make(environment, training=True, max_episode_length=config.max_episode_length)
     check_spaces(env)
     spaces = _spaces(env, environment.observation)
-    env.close()
+    with contextlib.suppress(Exception):  # nothing depends on how it ends
+        env.close()
     if config.squash_actions and not spaces.bounded:
         raise EnvironmentProblem(
             f"{environment.id} has actions without bounds: leave --squash-actions out."
