@@ -84,9 +84,10 @@ def _resolve(
         )
 
     found = resolved("auto")
-    # A policy of games sees another game as it has seen its own.
-    is_game = found.family == trained.family == "atari"
-    return resolved(trained.observation) if is_game else found
+    # A policy of games sees another game as it has seen its own, unless one of them is in RAM.
+    games = found.family == trained.family == "atari"
+    pictures = games and "ram" not in (found.observation, trained.observation)
+    return resolved(trained.observation) if pictures else found
 
 
 def _in_words(spaces: Spaces) -> str:
