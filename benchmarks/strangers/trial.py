@@ -21,7 +21,6 @@ from benchmarks.strangers.witness import TAPES, Tape, flat
 from envs.ids import EnvironmentProblem
 from envs.make import make
 from workers.play import play_episodes
-from workers.resume import Report
 from workers.settings.errors import UsageError
 from workers.supervision.launch import prepare
 from workers.supervision.run import Run
@@ -89,7 +88,7 @@ def _is_its_own(problem: BaseException) -> bool:
 def _trained(run: Run) -> Outcome:
     notes = []
     segments: list[Segment] = []
-    reports: list[Report] = []
+    reports: list[Any] = []  # of type Report: nothing is resumed here
     known = {*TAPES}
     trainer = build_trainer(run.task(0), send=reports.append)
     trainer.preparations = [_copying(segments), *trainer.preparations]
@@ -98,7 +97,7 @@ def _trained(run: Run) -> Outcome:
     own = run.environment.family != "atari"  # games skip and clip in wrappers outside the witness
     _check_training(run, tape, segments, own=own)
     if reports and reports[-1].own is not None:
-        _check_resumed(run, trainer, reports[-1].own)
+        notes += _check_resumed(run, trainer, reports[-1].own)
     elif reports and (len(reports[-1].problem) < 10 or "\n" in reports[-1].problem):
         raise Wrong(f"no state, and no sentence that says why: {reports[-1].problem!r}")
     else:
@@ -181,12 +180,15 @@ def _check_observations(tape: Tape, segments: list[Segment]) -> None:
             raise Wrong(f"observation {step} is {row.tolist()}, seen {expected.tolist()}"[:300])
 
 
-def _check_resumed(run: Run, trainer: Trainer, state: bytes) -> None:
-    """Play on, and once more from the saved state; both must be the same."""
+def _check_resumed(run: Run, trainer: Trainer, state: bytes) -> list[str]:
+    """Play on, and once more from the saved state; both must be the same, or it is refused."""
     segments: list[Segment] = []
+    refusals: list[Any] = []
     keep = _copying(segments)
     keep(trainer.actor.play())
-    second = build_trainer(dataclasses.replace(run.task(0), state=state), send=lambda report: None)
+    second = build_trainer(dataclasses.replace(run.task(0), state=state), send=refusals.append)
+    if refusals:
+        return [f"new episodes when resumed: {refusals[0].problem}"]
     second.learner.pull()
     second.finished()
     keep(second.actor.play())
@@ -195,6 +197,7 @@ def _check_resumed(run: Run, trainer: Trainer, state: bytes) -> None:
         first, again = (getattr(segment, name).numpy() for segment in segments)
         if not np.array_equal(first, again, equal_nan=first.dtype.kind == "f"):
             raise Wrong(f"a saved state went on with other {name}")
+    return []
 
 
 def _check_evaluation(run: Run, trainer: Trainer, *, own: bool) -> None:

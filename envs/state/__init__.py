@@ -10,8 +10,9 @@ Three things are taken from the new environments, because nothing changes them: 
 classes, big arrays that are as they were when the environment was made, and mapped files. A
 function that changes what it has captured is saved with that.
 
-Out of scope is what belongs to the process: the attributes of modules and classes, and the global
-generators `random` and `numpy.random`, which `workers/resume.py` saves. The order of a set is that
+Out of scope is what belongs to the process: what modules hold, and the global generators `random`
+and `numpy.random`, which `workers/resume.py` saves. An environment whose class's attributes have
+changed since it was made is refused. The order of a set is that
 in which it is iterated at the moment of saving; which elements it lost before is not known.
 """
 

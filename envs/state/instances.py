@@ -15,7 +15,7 @@ from envs.state.items import BASES
 from envs.state.kinds import Children, Kind, kind_name
 
 # Attributes of gymnasium's wrappers that are settings, which may change on resume.
-_SETTINGS = ("_saved_kwargs", "_max_episode_steps", "_cached_spec")
+_SETTINGS = ("_saved_kwargs", "_cached_spec")
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or by C code at run time
 _POINTER = struct.calcsize("P")
 
@@ -71,9 +71,11 @@ class _Instance(Kind):
         attributes = {e[1:]: item for e, item in children if isinstance(e, str) and e[0] == "."}
         if not data[0] and hasattr(value, "__dict__"):
             own = object.__getattribute__(value, "__dict__")
-            settings = {name: own[name] for name in _settings(value) if name in own}
+            kept = [name for name in _settings(value) if name in own and name not in attributes]
+            settings = {name: own[name] for name in kept}
             own.clear()
-            own.update(settings, **attributes)
+            own.update(settings)
+            own.update(attributes)
         slots = {e[1]: item for e, item in children if isinstance(e, tuple) and e[0] == "slot"}
         for number, slot in enumerate(_slots(cls)):
             if number in slots:
@@ -103,7 +105,9 @@ class _NamedTuple(Kind):
     immutable = True
 
     def fits(self, value: Any) -> bool:
-        return isinstance(value, tuple) and not getattr(value, "__dict__", None)
+        # What C calls a sequence of a structure has more fields than items.
+        is_plain = isinstance(value, tuple) and not hasattr(value, "n_fields")
+        return is_plain and not getattr(value, "__dict__", None)
 
     def label(self, value: Any) -> Any:
         return [type(value).__module__, type(value).__qualname__]
@@ -176,7 +180,11 @@ def _has(slot: Any, value: Any) -> bool:
 
 
 def _settings(value: Any) -> tuple[str, ...]:
-    return _SETTINGS if isinstance(value, gym.Wrapper) else ()
+    if not isinstance(value, gym.Wrapper):
+        return ()
+    name, own = "_max_episode_steps", vars(value)
+    is_as_given = name in own and own[name] == own.get("_saved_kwargs", {}).get(name[1:])
+    return (*_SETTINGS, name) if is_as_given else _SETTINGS
 
 
 def _maxlen(value: Any) -> int | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from envs.state.kinds import Kind, same
 from envs.state.places import DoesNotFit, Node, Places
-from envs.state.save import VERSION, Environments, State, Walk, encode, layers
+from envs.state.save import VERSION, Environments, State, encode, layers
+from envs.state.walk import Walk
 
 
 def load_states(environments: Environments, state: State) -> None:

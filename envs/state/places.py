@@ -10,7 +10,8 @@ import torch
 from envs.state import arrays
 from envs.state.code import find
 from envs.state.kinds import Children, Kind, same
-from envs.state.save import BY_NAME, Environments, Walk, place
+from envs.state.save import Environments
+from envs.state.walk import BY_NAME, Walk, place
 
 _MISSING = object()
 

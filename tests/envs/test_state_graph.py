@@ -511,3 +511,39 @@ def test_sets_of_text_have_no_order_that_could_be_kept():
     first.keys |= {f"key {n}" for n in range(50)}
     load_states([second], through_a_file(save_states([first])))
     assert second.keys == first.keys
+
+
+class Classy(Holder):
+    items: list[int] = []  # noqa: RUF012  (what the test is about)
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__(lambda env: None)
+
+
+def test_a_class_whose_attributes_change_is_refused(monkeypatch):
+    env = Classy()
+    constants = constants_of([env])
+    save_states([env], constants)
+    env.items.append(1)
+    with pytest.raises(Unsaveable, match=r"changes .*Classy\.items, an attribute of its class"):
+        save_states([env], constants)
+    env.items.clear()
+    save_states([env], constants)
+    monkeypatch.setattr(Classy, "made", 1)
+    with pytest.raises(Unsaveable, match=r"changes .*Classy\.made"):
+        save_states([env], constants)
+
+
+def test_a_time_limit_is_a_setting_unless_the_environment_changed_it():
+    def make(limit: int) -> Any:
+        return gym.wrappers.TimeLimit(Holder(lambda env: None), max_episode_steps=limit)
+
+    first, longer = make(10), make(20)
+    first.reset()
+    first.step(0)
+    load_states([longer], through_a_file(save_states([first])))
+    assert (longer._max_episode_steps, longer._elapsed_steps) == (20, 1)
+    first._max_episode_steps = 12
+    load_states([longer], through_a_file(save_states([first])))
+    assert longer._max_episode_steps == 12
