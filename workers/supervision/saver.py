@@ -77,7 +77,10 @@ class Saver:
 
         Where the run's folder is full or lost, it is written elsewhere.
         """
-        state = self._state(self._reports.take())
+        reports = self._reports.take()
+        if reports is None and self._config.exchange == "barrier":
+            self._warn_inexact("not all workers could complete their segments in time")
+        state = self._state(reports)
         saved = self._write(state) or self._move(state)
         if self._config.save_dir:
             self._save_policy()
@@ -112,9 +115,8 @@ class Saver:
         """Return what the workers reported of one moment, or what they share now. NotFinite."""
         run = self._run
         shared, workers, problem = reports or (None, None, "")
-        if problem and not self._warned_inexact:
-            self._warned_inexact = True
-            self._warn(f"a resumed run will begin new episodes: {problem}")
+        if problem:
+            self._warn_inexact(problem)
         self.check_finite()
         return run.full_state(
             elapsed=self._reporter.seconds,
@@ -124,6 +126,11 @@ class Saver:
             shared=shared,
             workers=workers,
         )
+
+    def _warn_inexact(self, why: str) -> None:
+        if not self._warned_inexact:
+            self._warned_inexact = True
+            self._warn(f"a resumed run will begin new episodes: {why}")
 
     def _write(self, state: dict[str, Any]) -> bool:
         """Write a checkpoint into the run's folder; return whether that succeeded."""

@@ -34,12 +34,12 @@ def stop_at_barrier(
             hurried_since = now
         if hurried_since is not None:
             patience = REPLACED_PATIENCE if pool.restarts > restarts else LONGEST_PATIENCE
-            if not saved and now - hurried_since > SILENCE:
-                saved = True
-                save()
         if now - (hurried_since or began) > patience:
             return
         try:
             pool.check(timeout=None if hurried_since is None else SILENCE)
         except (TooManyFailures, NothingWorks, NotFinite):  # what is there is saved all the same
             return
+        if not saved and hurried_since is not None and now - hurried_since > SILENCE:
+            saved = True
+            save()
