@@ -4,18 +4,22 @@ import os
 import signal
 import sys
 
-from workers.process import limit_threads
-
 
 def main() -> int:
     """Train as the command line says; return the exit code."""
-    limit_threads()
     # Exit at once while modules are imported. There is nothing to save yet, and a
     # KeyboardInterrupt might be caught by one of the modules.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from workers.output import open_missing_streams
+    from workers.process import limit_threads
+
+    open_missing_streams()
+    limit_threads()  # before numeric libraries are imported
     from workers.supervision.launch import launch
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, before)
     return launch(sys.argv[1:])
 
 

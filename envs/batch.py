@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,9 +103,10 @@ class EnvironmentBatch:
         self.observations[:] = observations
 
     def close(self) -> None:
-        """Close every environment."""
-        for env in self._environments:
-            env.close()
+        """Close every environment; an error is raised when all have been tried."""
+        with contextlib.ExitStack() as stack:
+            for env in reversed(self._environments):
+                stack.callback(env.close)
 
 
 def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

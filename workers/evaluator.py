@@ -15,6 +15,7 @@ from envs.make import make
 from envs.normaliser import SharedNormaliser
 from envs.reasons import reason
 from workers.camera import Camera
+from workers.entry import close_in_time
 from workers.films import Films, Played
 from workers.memory import SharedMemory
 from workers.play import play_episodes
@@ -105,15 +106,19 @@ def run_evaluator(task: EvaluatorTask, pipe: Connection) -> None:
         if hasattr(os, "nice"):
             os.nice(_niceness(task.config))
         requests = Requests(pipe, task.memory.progress, timeout=task.config.worker_timeout)
+        evaluator = None
         try:
             requests.allow(LONG_WORK)
-            with contextlib.closing(Evaluator(task, pipe, requests)) as evaluator:
-                _serve(evaluator, requests, task.config.eval_interval)
+            evaluator = Evaluator(task, pipe, requests)
+            _serve(evaluator, requests, task.config.eval_interval)
         except (EOFError, BrokenPipeError):
             return
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None
+        finally:
+            if evaluator is not None:
+                close_in_time(evaluator.close)
 
 
 def _niceness(config: Config) -> int:

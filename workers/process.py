@@ -15,6 +15,9 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TextIO
 
+from workers.guard import END_SIGNALS, end_own_group
+from workers.output import print_to
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -96,9 +99,7 @@ def starting_children() -> Iterator[None]:
 
         # Otherwise the tracker would be started inside, and starting it unblocks the signals.
         resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(
-            signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
         try:
             yield
         finally:
@@ -114,17 +115,15 @@ def open_log(path: str | Path) -> TextIO:
 
 
 def prepare_child(title: str, log: TextIO) -> None:
-    """Prepare this process: one thread, no Ctrl-C, errors to `log`, an end with its parent."""
+    """Prepare this process: one thread, what is printed to `log`, an end with its parent."""
     import cv2
     import torch
 
     restore_variables()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     faulthandler.enable(log)
-    # What libraries print on their own goes to the log, too, and not to the terminal.
-    os.dup2(log.fileno(), 2)
+    print_to(log)
     _die_with_parent()
     try:
         from setproctitle import setproctitle
@@ -173,7 +172,7 @@ def _die_with_parent() -> None:
 
     def watch() -> None:
         connection.wait([parent.sentinel])
-        os._exit(1)
+        end_own_group()
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
 

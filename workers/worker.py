@@ -19,6 +19,7 @@ from envs.normaliser import RewardScale, SharedNormaliser
 from shared_optim.exchange import Exchange
 from shared_optim.flat import FlatParameters
 from workers.actor import Actor, segment_memory
+from workers.entry import close_in_time
 from workers.learner import Learner, LearningRate
 from workers.memory import SharedMemory
 from workers.preparation import Preparation, end_truncated, reward_scaler, weigher
@@ -58,12 +59,17 @@ def run_worker(task: Task, pipe: Connection) -> None:
         if task.config.exchange == "hogwild":
             # At a barrier the others would wait for a worker that computes for longer.
             lengthen_time_slice()
+        trainer = None
         try:
-            build_trainer(task, send=pipe.send).run()
+            trainer = build_trainer(task, send=pipe.send)
+            trainer.run()
             WorkerRow(task.memory.progress, task.worker).finish()
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None
+        finally:
+            if trainer is not None:
+                close_in_time(trainer.actor.environments.close)
 
 
 def build_trainer(task: Task, *, send: Callable[[Report | NewEpisodes], None]) -> Trainer:

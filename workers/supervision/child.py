@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from workers.entry import live
+from workers.guard import GUARD, new_mark
 from workers.process import starting_children
 from workers.supervision.causes import Cause, cause_of_error, cause_of_exit
 
@@ -43,8 +45,11 @@ class Child:
         self.last_words = ""  # the traceback that it sends before it dies
         self.pipe, theirs = context.Pipe()
         self._from_server = context.get_start_method() == "forkserver"
+        mark = new_mark()
         with starting_children(), contextlib.closing(theirs):
-            self.process = self._started(context, target=target, args=(task, theirs), name=name)
+            arguments = (target, task, theirs, mark)
+            self.process = self._started(context, target=live, args=arguments, name=name)
+        GUARD.add(self.process.pid, mark)
         self.started = time.monotonic()
         self._incoming: Future[Any] | None = None
 
@@ -109,12 +114,23 @@ class Child:
             return Cause("killed with the fork server")
         return cause_of_exit(code)
 
+    def join(self, patience: float) -> None:
+        """Wait `patience` seconds for the end of the process."""
+        deadline = time.monotonic() + patience
+        # A helper may keep open, for longer, the descriptor that `Process.join` waits for.
+        while self.process.is_alive() and time.monotonic() < deadline:
+            self.process.join(min(0.05, patience))
+
     def end(self, *, patience: float) -> None:
-        """Wait `patience` seconds, then kill the process; a stopped one does not end by itself."""
-        self.process.join(patience)
+        """Wait `patience` seconds, then kill the process and what its environments have started.
+
+        A stopped process does not end by itself.
+        """
+        self.join(patience)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        GUARD.end(self.process.pid)
         with contextlib.suppress(OSError):
             self.pipe.close()
 

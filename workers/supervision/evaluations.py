@@ -17,7 +17,7 @@ MAX_FAILURES = 3  # in a row; then there are no more evaluations
 MAX_FAILED_FILMS = 2  # in a row; then there are no more films
 FORGIVEN_AFTER = 600.0  # seconds that a test worker has lived
 FINAL_PATIENCE = 120.0  # seconds for the last evaluation, and as many for its film
-ENDING_PATIENCE = 2.0  # seconds in which it may close its environments
+ENDING_PATIENCE = 3.0  # seconds in which it may close its environments
 
 
 class Evaluations:
@@ -109,7 +109,7 @@ class Evaluations:
         child, self._child = self._child, None
         if child is not None:
             child.send("end")
-            child.process.join(patience)
+            child.join(patience)
             self._read(child)
             child.end(patience=0.0)
 

@@ -9,6 +9,16 @@ ECHO_SECONDS = 0.5
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 
 
+def is_ignored(name: str) -> bool:
+    """Return whether this signal was ignored when the program started, and shall stay so.
+
+    nohup ignores SIGHUP, a shell without job control ignores SIGINT in what it starts with `&`.
+    SIGTERM always ends a run.
+    """
+    ignored = signal.getsignal(getattr(signal, name)) is signal.SIG_IGN
+    return name != "SIGTERM" and ignored
+
+
 class Interrupts:
     """Notes the signals that end a run, and SIGUSR1, which asks for a checkpoint.
 
@@ -20,7 +30,7 @@ class Interrupts:
         self._received_at = 0.0
         self.checkpoint_wanted = False
         for name in EXIT_CODES:
-            if hasattr(signal, name):
+            if hasattr(signal, name) and not is_ignored(name):
                 signal.signal(getattr(signal, name), self._end)
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, self._checkpoint)

@@ -72,7 +72,7 @@ def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambd
     start = read_command_line(arguments)
     config, environment, resumed = start.line.config, start.line.environment, start.resumed
     check_file_limit(config.num_processes)
-    spaces = _spaces(start, get_context(config.start_method), interrupted)
+    spaces, printed = _look_at(start, get_context(config.start_method), interrupted)
 
     from workers.records.folder_lock import hold
     from workers.records.run_folder import RunFolder
@@ -104,6 +104,7 @@ def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambd
             lock=hold(folder) if resumed is None else resumed.lock,
             origins=start.line.origins,
             warnings=warnings,
+            printed=printed,
         )
 
 
@@ -118,8 +119,13 @@ def _discarding(folder: "RunFolder | None") -> Iterator[None]:
         raise
 
 
-def _spaces(start: Start, context: BaseContext, interrupted: Callable[[], bool]) -> "Spaces":
-    """Look at the environment, while this process imports torch. EnvironmentProblem."""
+def _look_at(
+    start: Start, context: BaseContext, interrupted: Callable[[], bool]
+) -> "tuple[Spaces, str]":
+    """Look at the environment, while this process imports torch. EnvironmentProblem.
+
+    Return its spaces, and what it printed meanwhile.
+    """
     from workers.supervision.look import Look
 
     if context.get_start_method() == "forkserver":
@@ -128,7 +134,7 @@ def _spaces(start: Start, context: BaseContext, interrupted: Callable[[], bool])
     look = Look(start.line.environment, start.line.config, context)
     import workers.supervision.run  # noqa: F401
 
-    return look.spaces(interrupted=interrupted)
+    return look.spaces(interrupted=interrupted), look.printed
 
 
 def warm_up(arguments: Sequence[str]) -> None:
@@ -196,6 +202,8 @@ def _records(run: "Run", console: "Console") -> "Records":
         warn=console.warn,
     )
     console.also = records.log
+    if run.printed:
+        records.log(f"{run.environment.id} printed while it was first made:\n{run.printed}")
     if run.resumed:
         records.truncate_after(run.start_steps, run.elapsed)
     return records

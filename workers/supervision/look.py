@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from envs.ids import EnvironmentProblem, ResolvedId
+from workers.entry import close_in_time
 from workers.process import prepare_child
 from workers.settings.config import Config
 from workers.supervision.causes import cause_of_error, place_in_dump
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 IMPORT_TIMEOUT = 60.0  # seconds in which the process must have imported what it needs
 SHORTEST_TIMEOUT = 5.0  # seconds in which it must have made the environment; busy machines are slow
 READY = "ready"
-CLOSING_PATIENCE = 1.0  # seconds in which the process must end after its answer
-_STACK = re.compile(r"^(?:Fatal Python error|Current thread|Stack .most)", re.M)
+CLOSING_PATIENCE = 3.0  # seconds in which the process must end after its answer
+_STACK = re.compile(r"^(?:Timeout \(|Fatal Python error|Current thread|Stack .most)", re.M)
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,25 @@ class Look:
         self._child = Child(target=_look, task=task, name="look", context=context)
 
     def spaces(self, *, interrupted: Callable[[], bool] = lambda: False) -> "Spaces":
-        """Wait for the answer. EnvironmentProblem; KeyboardInterrupt when `interrupted`."""
+        """Wait for the answer. EnvironmentProblem; KeyboardInterrupt when `interrupted`.
+
+        What was printed meanwhile is then in `printed`; after a failure it is on standard error.
+        """
         child, patience = self._child, 0.0
         try:
             answer = self._answer(interrupted)
+            if isinstance(answer, EnvironmentProblem):
+                raise answer
+            if isinstance(answer, str):
+                cause = cause_of_error(answer).words
+                raise EnvironmentProblem(f"{self._id} could not be prepared: {cause}.")
             patience = CLOSING_PATIENCE
         finally:
             child.end(patience=patience)
-            sys.stderr.write(_STACK.split(self._written())[0])
+            self.printed = _STACK.split(self._written())[0]
+            if not patience:
+                sys.stderr.write(self.printed)
             self._output.close()
-        if isinstance(answer, EnvironmentProblem):
-            raise answer
-        if isinstance(answer, str):
-            cause = cause_of_error(answer).words
-            raise EnvironmentProblem(f"{self._id} could not be prepared: {cause}.")
         return answer
 
     def _answer(self, interrupted: Callable[[], bool]) -> "Spaces | EnvironmentProblem | str":
@@ -109,12 +115,19 @@ def _look(task: _Task, pipe: Connection) -> None:
         prepare_child("a3c look at the environment", output)
         if hasattr(signal, "SIGUSR2"):
             faulthandler.register(signal.SIGUSR2, output, all_threads=False)
-        from workers.supervision.spaces import spaces_of
+        from envs.make import make
+        from workers.supervision.spaces import describe
 
         pipe.send(READY)
+        config, env = task.config, None
         try:
-            pipe.send(spaces_of(task.environment, task.config))
+            length = config.max_episode_length
+            env = make(task.environment, training=True, max_episode_length=length)
+            pipe.send(describe(env, task.environment, config))
         except EnvironmentProblem as problem:
             pipe.send(EnvironmentProblem(str(problem)))
         except BaseException:
             pipe.send(traceback.format_exc())
+        finally:
+            if env is not None:
+                close_in_time(env.close)

@@ -50,16 +50,17 @@ class Run:
         lock: TextIO | None = None,
         origins: Mapping[str, str] | None = None,
         warnings: Sequence[str] = (),
+        printed: str = "",
     ) -> None:
         """Create the shared memory, and fill it. ValueError if `state` has another size.
 
         `state` is a checkpoint of this run, which is resumed; `policy` is one of another run, whose
         policy this one starts with. `lock` is the folder's, `origins` where settings come from,
-        `warnings` what the user must be told.
+        `warnings` what the user must be told, `printed` what the environment printed so far.
         """
         self.config, self.environment, self.spaces = config, environment, spaces
         self.folder, self.context, self.lock = folder, context, lock
-        self.origins, self.warnings = dict(origins or {}), list(warnings)
+        self.origins, self.warnings, self.printed = dict(origins or {}), list(warnings), printed
         self.resumed = state is not None
         torch.manual_seed(config.seed)
         self.model = build_model(config, spaces)

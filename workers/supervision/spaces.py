@@ -1,4 +1,4 @@
-"""A look at the environment before any worker makes it."""
+"""What an environment observes and does."""
 
 import contextlib
 
@@ -14,10 +14,17 @@ from workers.settings.models import Spaces
 def spaces_of(environment: ResolvedId, config: Config) -> Spaces:
     """Make the environment once; return what it observes and does. EnvironmentProblem."""
     env = make(environment, training=True, max_episode_length=config.max_episode_length)
+    try:
+        return describe(env, environment, config)
+    finally:
+        with contextlib.suppress(Exception):  # nothing depends on how it ends
+            env.close()
+
+
+def describe(env: gymnasium.Env, environment: ResolvedId, config: Config) -> Spaces:
+    """Return what `env` observes and does. EnvironmentProblem if no policy can play it."""
     check_spaces(env)
     spaces = _spaces(env, environment.observation)
-    with contextlib.suppress(Exception):  # nothing depends on how it ends
-        env.close()
     if config.squash_actions and not spaces.bounded:
         raise EnvironmentProblem(
             f"{environment.id} has actions without bounds: leave --squash-actions out."

@@ -81,10 +81,9 @@ def test_a_second_signal_ends_it_now(run):
     os.kill(run.workers[0], signal.SIGSTOP)  # so that an orderly end takes a while
     run.process.send_signal(signal.SIGINT)
     time.sleep(1.0)
-    began = time.monotonic()
     run.process.send_signal(signal.SIGINT)
-    assert run.finish(10) == 130
-    assert time.monotonic() - began < 2
+    assert run.finish(20) == 130
+    assert "go on:" not in run.text, "it ended in order"
     assert "Traceback" not in run.text
 
 
