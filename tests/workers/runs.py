@@ -24,14 +24,31 @@ SMALL = flags(
 
 
 class RunningMain:
-    """main.py with its output in a file, its folder at `folder`."""
+    """main.py with its output in a file, its folder at `folder`.
+
+    `ignored`: signals that it ignores from the start, as nohup does. `within`: a command of bash
+    that runs it as "$@".
+    """
 
     def __init__(
-        self, folder: Path, *arguments: str, base: tuple[str, ...] = SMALL, resume: bool = False
+        self,
+        folder: Path,
+        *arguments: str,
+        base: tuple[str, ...] = SMALL,
+        resume: bool = False,
+        ignored: tuple[signal.Signals, ...] = (),
+        within: str = 'exec "$@"',
     ) -> None:
         self.folder, self.output = folder, folder.with_suffix(".out")
         where = ("--resume" if resume else "--run-dir", str(folder))
+
+        def choose_signals() -> None:
+            # Tests may themselves run in the background, where shells ignore SIGINT.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
         command = [
+            *("bash", "-o", "pipefail", "-c", within, "bash"),
             sys.executable,
             str(ROOT / "main.py"),
             *(() if resume else base),
@@ -47,6 +64,7 @@ class RunningMain:
                 stderr=subprocess.STDOUT,
                 cwd=folder.parent,
                 start_new_session=True,
+                preexec_fn=choose_signals,
             )
 
     def finish(self, timeout: float = 180.0) -> int:

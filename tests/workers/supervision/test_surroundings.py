@@ -1,0 +1,46 @@
+"""Where a run is started: under nohup, in the background, with closed or broken streams."""
+
+import signal
+import sys
+
+import pytest
+
+from tests.workers.runs import RunningMain, flags
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored(tmp_path, number):
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "1e9", ignored=(number,))
+    run.wait_for(1000)
+    run.process.send_signal(number)
+    run.wait_for(run.status["steps"] + 5000)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish(60) == 143, run.text
+
+
+def test_sigterm_ends_a_run_even_where_it_was_ignored_at_the_start(tmp_path):
+    everything = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "1e9", ignored=everything)
+    run.wait_for(1000)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish(60) == 143, run.text
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        'exec "$@" >&-',
+        'exec "$@" 2>&-',
+        'exec "$@" <&- >&- 2>&-',
+        '"$@" | head -1',
+        '"$@" 2>&1 | head -1',
+    ],
+)
+def test_a_run_needs_no_standard_streams(tmp_path, within):
+    more = flags("--num-env-steps 500 --eval-episodes 1")
+    run = RunningMain(tmp_path / "run", *more, within=within)
+    assert run.finish() == 0, run.text
+    assert run.status["state"] == "done" and run.status["exit_code"] == 0
+    assert "done: reached" in (tmp_path / "run" / "log.txt").read_text()
