@@ -51,6 +51,8 @@ class Sitting:
                 cwd=run.parent,
                 env={**os.environ, TAG: tag},
                 start_new_session=True,
+                # A chaos that runs in the background has SIGINT ignored, and a run would, too.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.began = time.monotonic()
         self.steps = self.restarts = 0

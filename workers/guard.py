@@ -68,16 +68,11 @@ def end_own_group() -> NoReturn:
 
 
 class Guard:
-    """The main process's side of the guard, which starts with the first child."""
+    """The main process's side of the guard, which is started with the first child."""
 
     def __init__(self) -> None:
         self._pipe: int | None = None
         self._marks: dict[int, str] = {}
-
-    @property
-    def leaders(self) -> list[int]:
-        """The children whose groups the guard would end."""
-        return list(self._marks)
 
     def add(self, leader: int, mark: str) -> None:
         """Let the guard end the helpers of this child if this process cannot."""
@@ -91,6 +86,12 @@ class Guard:
         if mark is not None:
             end_helpers(leader, mark)
             self._tell(f"{leader}\n")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all children and the groups that they lead."""
+        for leader in self._marks:
+            with contextlib.suppress(OSError):
+                os.killpg(leader, number)
 
     def _tell(self, line: str) -> bool:
         try:

@@ -126,10 +126,15 @@ def wait_until(condition: Callable[[], bool], timeout: float, run: RunningMain) 
 
 def is_gone(pid: int) -> bool:
     """Return whether the process has ended, reaped or not."""
+    return state(pid) in "ZX"
+
+
+def state(pid: int) -> str:
+    """Return the letter of the process's state; X if there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "X"
 
 
 def _descendants(pid: int) -> list[tuple[int, str]]:

@@ -1,8 +1,11 @@
 """Signals: the first one ends the run in order, a second one at once."""
 
+import os
 import signal
 import time
 from types import FrameType
+
+from workers.guard import GUARD
 
 # timeout(1) and schedulers signal a process and its group: one request arrives twice.
 ECHO_SECONDS = 0.5
@@ -34,6 +37,8 @@ class Interrupts:
                 signal.signal(getattr(signal, name), self._end)
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, self._checkpoint)
+        if hasattr(signal, "SIGTSTP") and not is_ignored("SIGTSTP"):
+            signal.signal(signal.SIGTSTP, _suspend)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -49,3 +54,10 @@ class Interrupts:
     def exit_code(self) -> int:
         """128 + the signal's number; a lost terminal counts as SIGTERM."""
         return EXIT_CODES[self.received or "SIGINT"]
+
+
+def _suspend(number: int, frame: FrameType | None) -> None:
+    """Stop all processes of the run until this one is continued: Ctrl-Z reaches only this one."""
+    GUARD.signal(signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    GUARD.signal(signal.SIGCONT)
