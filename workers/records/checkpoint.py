@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from workers.records.atomic import replacing, write_json
-from workers.records.faults import reason
+from workers.records.faults import fix, reason
 
 # 2: separate networks of actor and critic for vector observations; statistics of returns.
 FORMAT_VERSION = 2
@@ -73,7 +73,7 @@ def save(path: Path, state: dict[str, Any], *, with_digest: bool = True) -> None
             _delete(digest_path(path))
         raise CheckpointError(
             f"The checkpoint {str(path)!r} could not be written ({reason(error)}); "
-            "earlier ones are intact, free some space or check the folder's permissions."
+            f"earlier ones are intact, {fix(error)}."
         ) from error
 
 

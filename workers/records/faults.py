@@ -12,11 +12,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # there may be room again later
 _FIXES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there, its quota is used up",
-    errno.EROFS: "make it writable, or choose another place",
-    errno.EACCES: "give yourself the right to write there, or choose another place",
-    errno.EPERM: "give yourself the right to write there, or choose another place",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "give yourself access to it",
+    errno.EPERM: "give yourself access to it",
     errno.ENOENT: "put the folder back",
-    errno.ENOTDIR: "choose a place below a folder, not below a file",
+    errno.ENOTDIR: "choose a place below a folder",
     errno.EISDIR: "move the folder of that name away",
     errno.ENAMETOOLONG: "choose a shorter name",
 }

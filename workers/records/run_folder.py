@@ -69,7 +69,7 @@ class RunFolder:
             place = run_dir or log_dir
             raise RunFolderError(
                 f"The run folder {place!r} cannot be made ({reason(error)}); "
-                f"{fix(error)}, or pass a writable one with --run-dir."
+                f"{fix(error)}, or pass another place with --run-dir."
             ) from error
         _point_latest_to(path, runs)
         return cls(path)

@@ -194,7 +194,9 @@ class Evaluations:
             length=round(evaluation.mean_length),
         )
         if report.warning is not None:
-            self._warn(report.warning)
+            self._records.guard.tell(self._run.folder.best, report.warning)
+        elif report.is_best:
+            self._records.guard.worked(self._run.folder.best)
 
     def _record_film(self, report: FilmReport) -> None:
         self._filming, self._failed_films = False, 0
@@ -202,4 +204,4 @@ class Evaluations:
             line = f"video of the first episode: {report.path}   (return {report.return_:.6g})"
             self._console.line(line)
         if report.warning is not None:
-            self._warn(report.warning)
+            self._records.guard.tell(self._run.folder.videos, report.warning)

@@ -150,12 +150,12 @@ class WorkerPool:
             self._tell("", details)
             raise NothingWorks(
                 f"{number} workers in a row died in the same way, so that replacing them does not "
-                f"help: {cause.words}; see log.txt"
+                f"help: {cause.words}"
             )
         died = f"worker {worker} died ({cause.words})"
         if self.restarts >= self._max_restarts or self._failed_starts[worker] >= FAILED_STARTS:
             self._tell(died, details)
-            raise TooManyFailures(f"{died} after {self.restarts} replacements; see log.txt")
+            raise TooManyFailures(f"{died} after {self.restarts} replacements")
         self._segments_at_start[worker] = segments
         self.children[worker] = self._start(worker, self.restarts + 1)
         self.restarts += 1

@@ -82,8 +82,10 @@ class Supervisor:
             self._start()
             return self._end(self._watch())
         except TooManyFailures as problem:
-            return self._fail(str(problem), 3)
-        except (NotFinite, NothingWorks) as problem:
+            return self._fail(f"{problem}; see {self._run.folder.log}", 3)
+        except NothingWorks as problem:
+            return self._fail(f"{problem}; see {self._run.folder.log}", 1)
+        except NotFinite as problem:
             return self._fail(str(problem), 1)
         except KeyboardInterrupt:
             self._end_children(patience=0.0)

@@ -70,7 +70,7 @@ def test_a_fault_is_told_once_again_when_it_changes_and_when_it_is_over(
     assert full is not None and "free some space" in full
     assert attempt(errno.ENOSPC) is None
     refused = attempt(errno.EACCES)
-    assert refused is not None and "permission denied); give yourself the right" in refused
+    assert refused is not None and "permission denied); give yourself access" in refused
     assert attempt(None) == "a is kept up again."
     for _ in range(100):  # a file that comes and goes says nothing new
         now[0] += 1.0

@@ -49,7 +49,7 @@ def test_what_always_fails_is_one_clear_failure(train, deed, when, n, algo, caus
     assert run.status["restarts"] == 2
     assert "Traceback" not in run.text
     if deed == "raise":
-        assert f"file {FILE}, line {LINE}; see log.txt" in run.text
+        assert f"file {FILE}, line {LINE}; see {run.folder / 'log.txt'}" in run.text
 
 
 @pytest.mark.parametrize("algo", ["a3c", "a2c"])
