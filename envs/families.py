@@ -71,8 +71,8 @@ def _wrap_single(
     """Observe single frames of 42x42, or RAM."""
     emulator: Any = env.unwrapped
     if not training and emulator.repeat_action_probability == 0:
-        # Nothing in the emulator is random: without no-ops at the start, a greedy policy would
-        # play one game over and over.
+        # Nothing in the emulator is random. The most probable actions then lead through other games
+        # from other starts, but not in every game: Pong's points fall at the same frames.
         env = NoopReset(env, noop_max=max(1, NOOP_FRAMES // math.ceil(_mean_skip(resolved))))
     env = _count(env, max_episode_length)
     if resolved.observation == "ram":
