@@ -57,7 +57,8 @@ class EvaluationReport:
     seconds: float  # of the run, when the snapshot was taken
     updates: int  # of the optimizer, until then
     is_best: bool
-    warning: str | None
+    warning: str | None  # about what could not be written
+    notice: str | None  # about the games
     film_follows: bool  # a FilmReport of the first episode comes later
 
 
@@ -185,7 +186,8 @@ class Evaluator:
                 seconds=seconds,
                 updates=updates,
                 is_best=self._keep_if_best(snapshot, evaluation),
-                warning=self._warning or self._one_game(),
+                warning=self._warning,
+                notice=self._one_game(),
                 film_follows=film_follows,
             )
         )
@@ -243,8 +245,9 @@ class Evaluator:
             return None
         self._warned_of_one_game = True
         return (
-            f"of the {episodes} games of an evaluation {len(games)} differ: the emulator is "
-            "deterministic, and so are the most probable actions; --eval-sampled draws them"
+            f"the {episodes} games of an evaluation are only {len(games)}, by the frames at which "
+            "their points fall: the emulator is deterministic, and so are the most probable "
+            "actions; --eval-sampled draws them"
         )
 
     def _keep_if_best(self, snapshot: dict[str, Any], evaluation: Evaluation) -> bool:

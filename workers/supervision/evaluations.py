@@ -193,6 +193,8 @@ class Evaluations:
             reward=evaluation.mean,
             length=round(evaluation.mean_length),
         )
+        if report.notice is not None:
+            self._warn(report.notice)
         if report.warning is not None:
             self._records.guard.tell(self._run.folder.best, report.warning)
         elif report.is_best:

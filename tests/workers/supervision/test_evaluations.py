@@ -180,3 +180,13 @@ def test_environments_are_closed_at_the_end(sit, tmp_path):
     sitting.evaluations.end(patience=60.0)
     # Three are played, one is filmed. The main process has looked at one before.
     assert (tmp_path / "closed").read_text().count("closed") == 1 + 3 + 1
+
+
+@pytest.mark.parametrize(("choice", "warnings"), [("--no-eval-sampled", 1), ("--eval-sampled", 0)])
+def test_one_game_played_several_times_is_said_once(sit, choice, warnings):
+    game = ["--env-name", "PongDeterministic-v4", choice, "--video-interval", "0"]
+    sitting = sit(*game, *flags("--eval-episodes 3 --max-episode-length 100"))
+    sitting.evaluate()
+    sitting.evaluate()
+    assert len(sitting.warnings) == warnings
+    assert all("the 3 games of an evaluation are only 1" in line for line in sitting.warnings)
