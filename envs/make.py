@@ -51,15 +51,16 @@ def make(
 def check_spaces(env: gym.Env[Any, Any]) -> None:
     """Raise EnvironmentProblem unless actions are choices or a Box of floating-point numbers."""
     space = env.action_space
-    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+    choices = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+    numbers = isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    if (choices or numbers) and np.prod(space.shape or ()) > 0:
         return
-    if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
-        name = env.spec.id if env.spec else type(env.unwrapped).__name__
-        raise EnvironmentProblem(
-            f"{name} has {type(space).__name__} actions ({describe(space)}), "
-            "which are not supported yet: choose one with Discrete, MultiDiscrete, "
-            "MultiBinary or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
-        )
+    name = env.spec.id if env.spec else type(env.unwrapped).__name__
+    raise EnvironmentProblem(
+        f"{name} has {type(space).__name__} actions ({describe(space)}), "
+        "which are not supported yet: choose one with Discrete, MultiDiscrete, "
+        "MultiBinary or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
+    )
 
 
 def frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:

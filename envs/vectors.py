@@ -20,9 +20,9 @@ def describe(space: gym.Space[Any]) -> str:
 
 
 def has_fixed_size(space: gym.Space[Any]) -> bool:
-    """Return whether observations of a space can be flattened into vectors of one size."""
+    """Return whether observations of a space can be flattened into vectors of one size, not 0."""
     try:
-        return bool(space.is_np_flattenable)
+        return bool(space.is_np_flattenable) and gym.spaces.utils.flatdim(space) > 0
     except NotImplementedError:  # a space of somebody else's, perhaps inside another one
         return False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from benchmarks.strangers.witness import TAPES, Tape, flat
 from envs.ids import EnvironmentProblem
 from envs.make import make
 from workers.play import play_episodes
+from workers.records.run_folder import RunFolder
 from workers.settings.errors import UsageError
-from workers.supervision.launch import prepare
+from workers.supervision.child import get_context
+from workers.supervision.command_line import read_command_line
 from workers.supervision.run import Run
+from workers.supervision.spaces import spaces_of
 from workers.trainer import Trainer
 from workers.worker import build_trainer
 
@@ -54,7 +58,7 @@ def attempt(env_name: str, *flags: str, steps: int = 120) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
             where = ("--run-dir", str(Path(folder) / "run"), "--save-dir", "")
             size = ("--num-env-steps", str(steps))
-            run = prepare(("--env-name", env_name, *FLAGS, *size, *where, *flags))
+            run = _prepared(("--env-name", env_name, *FLAGS, *size, *where, *flags))
             try:
                 return _trained(run)
             finally:
@@ -67,6 +71,26 @@ def attempt(env_name: str, *flags: str, steps: int = 120) -> Outcome:
         if _is_its_own(problem):
             return Outcome("its own error", repr(problem))
         return Outcome("FAILED", f"raised {problem!r}"[:300], traceback.format_exc())
+
+
+def _prepared(arguments: Sequence[str]) -> Run:
+    """Build a run as main.py does, except that the environment is looked at in this process."""
+    line = read_command_line(arguments).line
+    config = line.config
+    return Run(
+        config=config,
+        environment=line.environment,
+        spaces=spaces_of(line.environment, config),
+        folder=RunFolder.create(
+            run_dir=config.run_dir,
+            log_dir=config.log_dir,
+            env_name=config.env_name,
+            algo=config.algo,
+            seed=config.seed,
+        ),
+        context=get_context(config.start_method),
+        origins=line.origins,
+    )
 
 
 def _refused(sentence: str) -> Outcome:

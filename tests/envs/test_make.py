@@ -139,6 +139,9 @@ UNFLAT = [
     gym.spaces.Sequence(Discrete(2)),
     gym.spaces.Graph(Box(0, 1, (2,)), None),
     gym.spaces.Tuple([Discrete(2), gym.spaces.Sequence(Discrete(2))]),
+    gym.spaces.Tuple([]),
+    Dict(),
+    Box(0, 1, (2, 0)),
 ]
 
 
