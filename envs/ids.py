@@ -223,8 +223,8 @@ def missing_package(user: str, error: BaseException) -> str | None:
     if missing == user.partition(".")[0]:
         return None
     return (
-        f"{user} needs the package {missing} ({place(error).removeprefix(', ')}), "
-        f"which is not installed: pip install {missing}, if that is its name there too."
+        f"{user} needs the package {missing}, which is not installed{place(error)}: "
+        f"pip install {missing}, if that is its name there too."
     )
 
 

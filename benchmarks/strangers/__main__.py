@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start none after")
     parser.add_argument("--seed", type=int, default=0, help="draws and orders the environments")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trials at a time")
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds that a trial has")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds that a trial has")
     parser.add_argument("--one", help="a recipe, or an id")
     parser.add_argument("--verbose", action="store_true", help="print every trial")
     options = parser.parse_args()

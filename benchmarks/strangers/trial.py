@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from a3c.segment import Segment
+from benchmarks.strangers import environment
 from benchmarks.strangers.environment import Misbehaviour
 from benchmarks.strangers.witness import TAPES, Tape, flat
 from envs.ids import EnvironmentProblem
@@ -32,6 +33,7 @@ from workers.trainer import Trainer
 from workers.worker import build_trainer
 
 LONGEST_SENTENCE = 700  # letters
+ENVIRONMENT = environment.__file__
 FLAGS = (
     *("--algo", "a2c", "--num-processes", "1", "--envs-per-process", "1", "--num-steps", "20"),
     *("--max-episode-length", "25", "--eval-interval", "0", "--video-interval", "0"),
@@ -106,7 +108,7 @@ def _is_its_own(problem: BaseException) -> bool:
     if isinstance(problem, Misbehaviour):
         return True
     frames = traceback.extract_tb(problem.__traceback__)
-    return bool(frames) and frames[-1].name == "_enter"
+    return bool(frames) and frames[-1].filename in (ENVIRONMENT, "<string>")
 
 
 def _trained(run: Run) -> Outcome:
@@ -160,7 +162,8 @@ def _check_training(run: Run, tape: Tape, segments: list[Segment], *, own: bool)
         raise Wrong("the parameters are no longer finite")
     if not tape.is_finite:  # such episodes are not learned from, and do not count
         return
-    recorded = [(r, int(n)) for r, n, _ in progress.episodes[0][: progress.total("episodes")]]
+    rows = progress.episodes[0][: progress.total("episodes")].tolist()
+    recorded = [(return_, int(length)) for return_, length, _ in rows]
     _check_episodes(recorded, tape.episodes, own=own)
     if own:
         _same("steps", progress.total("steps"), len(tape.acted_on))
@@ -227,8 +230,8 @@ def _check_resumed(run: Run, trainer: Trainer, state: bytes) -> list[str]:
 def _check_evaluation(run: Run, trainer: Trainer, *, own: bool) -> None:
     known = {*TAPES}
     length = run.config.max_episode_length
-    environment = make(run.environment, training=False, max_episode_length=length)
-    played = play_episodes(trainer.model, [environment], seeds=[1], sampled=True, steps=0)
+    env = make(run.environment, training=False, max_episode_length=length)
+    played = play_episodes(trainer.model, [env], seeds=[1], sampled=True, steps=0)
     tape = _tape(known)
     tape.end()
     _check_actions(tape)
@@ -236,7 +239,7 @@ def _check_evaluation(run: Run, trainer: Trainer, *, own: bool) -> None:
     if tape.is_finite:
         scores = list(zip(played.returns, played.lengths, strict=True))
         _check_episodes(scores, tape.episodes, own=own)
-    environment.close()
+    env.close()
 
 
 def _same(what: str, counted: int, seen: int) -> None:
