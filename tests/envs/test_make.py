@@ -93,7 +93,7 @@ def test_seeds_repeat_a_game_exactly() -> None:
 class Odd(gym.Env[Any, Any]):
     def __init__(self, space: Any, actions: Any = None) -> None:
         self.observation_space = space
-        self.action_space = actions or Discrete(2)
+        self.action_space = Discrete(2) if actions is None else actions
 
     def reset(self, **kwargs: Any) -> Any:
         return self.observation_space.sample(), {}
