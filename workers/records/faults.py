@@ -15,7 +15,7 @@ _FIXES = {
     errno.EROFS: "make it writable",
     errno.EACCES: "give yourself access to it",
     errno.EPERM: "give yourself access to it",
-    errno.ENOENT: "put the folder back",
+    errno.ENOENT: "make the folder that it lies in",
     errno.ENOTDIR: "choose a place below a folder",
     errno.EISDIR: "move the folder of that name away",
     errno.ENAMETOOLONG: "choose a shorter name",

@@ -1,5 +1,6 @@
 """Places that are full, gone or not writable: a run says so, keeps elsewhere, and ends right."""
 
+import importlib.util
 import json
 import os
 import resource
@@ -141,3 +142,11 @@ def test_a_disk_that_is_full_at_the_start_is_one_sentence_and_leaves_nothing(tmp
     sentence = done.stderr.splitlines()[0]
     assert "command.txt: no space left on device; free some space there" in sentence
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="it would be found")
+def test_a_run_that_is_refused_leaves_no_folder_that_refuses_the_next(tmp_path):
+    run = RunningMain(tmp_path / "run", "--track")
+    assert run.finish(90) == 2
+    assert "pip install wandb" in run.text
+    assert not run.folder.exists()
