@@ -84,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Play; return the exit code."""
+    from workers.output import open_missing_streams
+
+    open_missing_streams()
     code = enter()
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         # An environment has left a thread, for which Python would wait.

@@ -176,6 +176,14 @@ def test_json_is_alone_on_standard_output_whatever_is_printed(run):
     assert "Traceback" not in done.stderr
 
 
+def test_streams_that_are_closed_cost_no_score(run):
+    words = "--env-name envs.toys:Bandit-v0 --episodes 1 --json"
+    done = enjoy_in_shell(run, f"{words} 2>&-")
+    assert json.loads(done.stdout)["lengths"] == [5]
+    done = enjoy_in_shell(run, f"{words} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_leaves_gets_no_traceback(run):
     done = enjoy_in_shell(run, "--env-name envs.toys:Bandit-v0 --episodes 2000 2>&1 | head -1")
     assert done.returncode == 141
