@@ -27,13 +27,14 @@ class Frame:
 class Cause:
     """Why a process died.
 
-    `repeats` is the same for two processes that died in the same way. It is None where the cause
-    came from outside: a kill, or a timeout.
+    `repeats` is the same for two processes that died in the same way. It is None for a kill and for
+    a timeout, which say nothing about the way.
     """
 
     words: str
     repeats: str | None = None
     in_reset: bool = False  # whether an environment could not begin an episode
+    own: bool = True  # whether it surely came from inside; anybody may send a signal
 
     @property
     def is_divergence(self) -> bool:
@@ -57,8 +58,8 @@ def cause_of_exit(code: int | None) -> Cause:
         return Cause(words, words)
     name = signal.Signals(-code).name
     if name in CRASHES:
-        return Cause(f"killed by {name}, a crash of compiled code", name)
-    return Cause(f"killed by {name}")
+        return Cause(f"killed by {name}, a crash of compiled code", name, own=False)
+    return Cause(f"killed by {name}", own=False)
 
 
 def place_in_dump(text: str) -> str:

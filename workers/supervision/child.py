@@ -111,7 +111,7 @@ class Child:
         if self.last_words:
             return cause_of_error(self.last_words)
         if self._from_server and code == SERVER_GONE:
-            return Cause("killed with the fork server")
+            return Cause("killed with the fork server", own=False)
         return cause_of_exit(code)
 
     def join(self, patience: float) -> None:

@@ -14,6 +14,7 @@ from workers.supervision.memory_kills import MemoryKills
 from workers.supervision.repeats import Repeats
 
 FAILED_STARTS = 3  # of one worker in a row, after which the run gives up
+FROM_OUTSIDE = 3  # times as many failures are borne where they may have come from outside
 
 
 class TooManyFailures(Exception):
@@ -145,15 +146,18 @@ class WorkerPool:
         segments = self._progress.column("segments")[worker]
         worked = segments > self._segments_at_start[worker] if hung else self._took_a_step(worker)
         self._failed_starts[worker] = 0 if worked else self._failed_starts[worker] + 1
-        number = self._repeats.count(cause)
-        if number >= self._hopeless:
+        number, borne = self._repeats.count(cause), 1 if cause.own else FROM_OUTSIDE
+        if number >= self._hopeless * borne:
             self._tell("", details)
             raise NothingWorks(
                 f"{number} workers in a row died in the same way, so that replacing them does not "
                 f"help: {cause.words}"
             )
         died = f"worker {worker} died ({cause.words})"
-        if self.restarts >= self._max_restarts or self._failed_starts[worker] >= FAILED_STARTS:
+        if (
+            self.restarts >= self._max_restarts
+            or self._failed_starts[worker] >= FAILED_STARTS * borne
+        ):
             self._tell(died, details)
             raise TooManyFailures(f"{died} after {self.restarts} replacements")
         self._segments_at_start[worker] = segments

@@ -46,7 +46,8 @@ def test_what_always_fails_is_one_clear_failure(train, deed, when, n, algo, caus
     assert run.finish() == 1, run.text
     assert f"died in the same way, so that replacing them does not help: {cause}" in run.text
     assert run.text.count("died") <= 2 + run.text.count("the test worker died")
-    assert run.status["restarts"] == 2
+    # A crash may have come from outside, as a signal; more of them show that it did not.
+    assert run.status["restarts"] == (8 if deed == "crash" else 2)
     assert "Traceback" not in run.text
     if deed == "raise":
         assert f"file {FILE}, line {LINE}; see {run.folder / 'log.txt'}" in run.text

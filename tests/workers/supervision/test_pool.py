@@ -104,8 +104,8 @@ def test_the_same_error_now_and_then_does_not():
     assert all("mine.py, line 12)" in line for line in told.lines)
 
 
-def test_kills_before_the_first_step_are_not_errors_but_three_of_one_worker_are_enough():
-    told = Told((live, 60), (live, 60), (live, 60))
+def test_kills_before_the_first_step_are_not_errors_but_nine_of_one_worker_are_enough():
+    told = Told(*[(live, 60)] * 9)
     killed = []
 
     def kill():
@@ -116,7 +116,7 @@ def test_kills_before_the_first_step_are_not_errors_but_three_of_one_worker_are_
 
     with pytest.raises(TooManyFailures, match="killed by SIGKILL"):
         told.watch(lambda: False, works=kill)
-    assert told.pool.restarts == 2
+    assert told.pool.restarts == 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
