@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from envs.interface import check_reset, refuse_unreadable_step
+
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
@@ -21,19 +23,24 @@ class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
         self._length = 0
 
     def step(self, action: Any) -> Step:
-        """Step and count."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        """Step and count. EnvironmentProblem if what the environment returns cannot be read."""
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            over = bool(terminated or truncated)
+        except (TypeError, ValueError) as error:
+            refuse_unreadable_step(self, error)
+            raise
         reward = float(reward)
         self._return += reward
         self._length += 1
-        if terminated or truncated:
+        if over:
             info["episode"] = {"r": self._return, "l": self._length}
         return observation, reward, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Count from 0 again; a game that was given up half-way is not reported."""
         self._return, self._length = 0.0, 0
-        return self.env.reset(**kwargs)
+        return check_reset(self, self.env.reset(**kwargs))
 
 
 class ClipReward(gym.Wrapper[Any, Any, Any, Any]):
