@@ -34,6 +34,17 @@ def is_big(value: Any) -> bool:
     return _Owner().fits(value) and value.nbytes >= BIG
 
 
+def is_foreign(value: Any) -> bool:
+    """Return whether `value` is an array whose memory belongs to something else."""
+    owns = any(kind.fits(value) for kind in (_Owner(), _ObjectArray(), _View(), _Mapped()))
+    return not owns and _Foreign().fits(value)
+
+
+def address(array: NDArray[Any]) -> int:
+    """Return where an array's first item lies in memory."""
+    return int(array.__array_interface__["data"][0])
+
+
 def to_tensor(array: NDArray[Any]) -> torch.Tensor:
     """Return a copy of an array's bytes."""
     return torch.from_numpy(np.frombuffer(bytearray(array.tobytes()), np.uint8).copy())
@@ -107,7 +118,7 @@ class _View(Kind):
     def label(self, value: Any) -> Any:
         owner = _owner(value)
         assert owner is not None
-        start = _address(value) - _address(owner)
+        start = address(value) - address(owner)
         if owner.dtype == object and not (value.flags.c_contiguous or value.flags.f_contiguous):
             raise TypeError("a view of an array of objects that is not contiguous")
         writable = value.flags.writeable
@@ -225,10 +236,6 @@ def _owner(array: NDArray[Any]) -> NDArray[Any] | None:
         return None
     known = _Mapped().fits(owner) or _owns(owner)
     return owner if known else None
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

@@ -28,7 +28,7 @@ def load_states(environments: Environments, state: State) -> None:
     try:
         nodes = [Node(*node) for node in state["nodes"]]
         _fill(Places(environments, nodes), undo)
-        _compare(environments, nodes)
+        _compare(environments, nodes, state["memory"])
     except Exception as problem:  # of an object's own hash, or of a damaged state
         for step in undo:  # in the same order, for the same reason
             step()
@@ -47,13 +47,15 @@ def _fill(places: Places, undo: list[Callable[[], None]]) -> None:
         for number in numbers
         if not nodes[number].kind.immutable
     }
-    for number, (value, data, children) in contents.items():
-        kind = nodes[number].kind
+    # Two arrays may lie in the same memory, so all is noted before anything is written.
+    for number, (value, data, _) in contents.items():
         if places.is_taken(number):
             # An array that stays as it is need not be copied.
             stays = data is nodes[number].data
-            undo.append(_restorer(kind, value, nodes[number].digests if stays else ()))
-        kind.write(value, data, children)
+            constants = nodes[number].digests if stays else ()
+            undo.append(_restorer(nodes[number].kind, value, constants))
+    for number, (value, data, children) in contents.items():
+        nodes[number].kind.write(value, data, children)
 
 
 def _restorer(kind: Kind, value: Any, constants: Any) -> Callable[[], None]:
@@ -61,13 +63,17 @@ def _restorer(kind: Kind, value: Any, constants: Any) -> Callable[[], None]:
     return lambda: kind.write(value, data, children)
 
 
-def _compare(environments: Environments, nodes: list[Node]) -> None:
+def _compare(environments: Environments, nodes: list[Node], memory: list[Any]) -> None:
     """Save the environments once more. DoesNotFit where that is not what was saved before."""
     digests = {digest for node in nodes for digest in node.digests}
-    again = encode(Walk(environments), environments, digests)["nodes"]
+    again = encode(Walk(environments), environments, digests)
     for number, node in enumerate(nodes):
-        if number >= len(again) or not same(again[number], node.saved):
+        if number >= len(again["nodes"]) or not same(again["nodes"][number], node.saved):
             raise DoesNotFit(f"{Places.name(nodes, number)} can't be made again as it was")
+    both = [*memory, *again["memory"]]
+    for place in both:
+        if both.count(place) != 2:
+            raise DoesNotFit(f"{Places.name(nodes, place[0])} lies in other memory than it did")
 
 
 def _names(layers_: list[list[str]]) -> str:

@@ -69,7 +69,12 @@ def encode(walk: Walk, environments: Environments, constants: Collection[str] | 
     nodes = [_node(walk, number, constants) for number in range(len(walk.values))]
     if walk.problem is not None:
         raise Unsaveable(walk.problem)
-    return {"version": VERSION, "layers": layers(environments), "nodes": nodes}
+    return {
+        "version": VERSION,
+        "layers": layers(environments),
+        "nodes": nodes,
+        "memory": simulators.shared_memory(walk.values),
+    }
 
 
 def layers(environments: Environments) -> list[list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from envs.state.arrays import digest, to_tensor
+from envs.state.arrays import address, digest, is_foreign, to_tensor
 from envs.state.kinds import Children, Kind, kind_name
 
 # Arrays of MuJoCo's whose size changes from step to step: contacts, their forces, and islands of
@@ -69,6 +69,25 @@ def _arrays(data: Any) -> dict[str, Any]:
 
 def _flags(data: Any) -> list[str]:
     return ["time", *(name for name in dir(data) if name.startswith("flg_"))]
+
+
+def shared_memory(values: Sequence[Any]) -> list[list[Any]]:
+    """Return which arrays of another's memory share it, and which lie in MuJoCo's arrays.
+
+    Elements are [number, number, bytes from one start to the other], or [number, number, name].
+    """
+    known = [(n, value) for n, value in enumerate(values) if is_foreign(value)]
+    result: list[list[Any]] = [
+        [n, m, address(value) - address(other)]
+        for n, value in known
+        for m, other in known
+        if m < n and np.may_share_memory(value, other)
+    ]
+    for m, data in enumerate(values):
+        if known and _Physics().fits(data):
+            starts = {address(array): name for name, array in _arrays(data).items() if array.size}
+            result += [[n, m, starts.get(address(value), "")] for n, value in known]
+    return result
 
 
 class _Model(Kind):

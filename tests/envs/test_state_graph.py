@@ -547,3 +547,37 @@ def test_a_time_limit_is_a_setting_unless_the_environment_changed_it():
     first._max_episode_steps = 12
     load_states([longer], through_a_file(save_states([first])))
     assert longer._max_episode_steps == 12
+
+
+def in_the_memory_of_bytes(env: Any) -> None:
+    one, other = bytearray(32), bytearray(32)
+    env.a, env.b, env.c = (np.frombuffer(memory, np.int64) for memory in (one, other, other))
+
+
+def test_arrays_in_the_memory_of_something_else_go_on_in_place_or_are_refused():
+    first, second = Holder(in_the_memory_of_bytes), Holder(in_the_memory_of_bytes)
+    first.c[1] = 7
+    b = second.b
+    load_states([second], through_a_file(save_states([first])))
+    assert second.b is b and b[1] == 7
+    second.c[2] = 8
+    assert b[2] == 8
+    first.c = first.a[:]
+    with pytest.raises(DoesNotFit, match=r"'[abc]' of Holder"):
+        load_states([second], through_a_file(save_states([first])))
+    assert b.tolist() == [0, 7, 8, 0]
+
+
+def test_a_view_of_the_simulator_is_of_the_same_quantity():
+    def make(name: str) -> Any:
+        env = gym.make("HalfCheetah-v5")
+        env.reset(seed=1)
+        env.unwrapped.data.qvel[:] = env.unwrapped.data.qacc[:] = 0.0
+        env.unwrapped.seen = getattr(env.unwrapped.data, name)
+        return env
+
+    first, second, other = make("qvel"), make("qvel"), make("qacc")
+    state = through_a_file(save_states([first]))
+    load_states([second], state)
+    with pytest.raises(DoesNotFit, match="'seen' of"):
+        load_states([other], state)

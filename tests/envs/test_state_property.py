@@ -210,13 +210,30 @@ def describe(value: Any, seen: dict[int, int], kept: list[Any]) -> Any:
     return repr(value)
 
 
-def seen_of(machine: Machine) -> Any:
-    values = {name: getattr(machine, name, "nothing") for name in NAMES}
-    return describe([*values.values(), machine.np_random], {}, [])
+class Looking(gym.Wrapper[Any, Any, Any, Any]):
+    """Holds what the environment held when it was made."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.seen = getattr(machine, "a", None)
+
+
+def make(build: list[Any], program: list[Any]) -> list[Looking]:
+    """Return two environments that share an object."""
+    first, second = Machine(build, program), Machine(build[::-1], program[::-1])
+    second.b = getattr(first, "a", None)
+    return [Looking(first), Looking(second)]
+
+
+def seen_of(environments: list[Looking]) -> Any:
+    machines: list[Any] = [env.unwrapped for env in environments]
+    held = [getattr(machine, name, "nothing") for machine in machines for name in NAMES]
+    held += [env.seen for env in environments]
+    return describe([*held, *(machine.np_random for machine in machines)], {}, [])
 
 
 @settings(
-    max_examples=120,
+    max_examples=100,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -226,22 +243,22 @@ def seen_of(machine: Machine) -> Any:
     st.lists(OPERATIONS, max_size=10),
     st.integers(0, 4),
 )
-def test_a_random_program_goes_on_where_it_was(build, program, num_steps):
+def test_random_programs_go_on_where_they_were(build, program, num_steps):
     # What makes a function comes first: a new environment must have it, too.
     program = [step for step in program if step[2] != "function"]
-    first, second = Machine(build, program), Machine(build, program)
-    constants = constants_of([first])
-    first.reset(seed=1)
-    second.reset(seed=2)
-    for _ in range(num_steps):
-        first.step(0)
+    first, second = make(build, program), make(build, program)
+    constants = constants_of(first)
+    for seed, env in enumerate([*first, *second]):
+        env.reset(seed=seed)
+    for env in first * num_steps:
+        env.step(0)
     try:
-        load_states([second], through_a_file(save_states([first], constants)))
+        load_states(second, through_a_file(save_states(first, constants)))
     except DoesNotFit:  # a set whose order can't be made again
         assert any("set" in operation for operation in [*build, *program])
         return
     for _ in range(3):
         assert seen_of(first) == seen_of(second)
-        first.step(0)
-        second.step(0)
+        for env in [*first, *second]:
+            env.step(0)
     assert seen_of(first) == seen_of(second)
