@@ -133,11 +133,13 @@ def _niceness(config: Config) -> int:
 def _serve(evaluator: "Evaluator", requests: Requests, interval: float) -> None:
     """Evaluate when the interval is over, or at once when the last evaluation is asked for."""
     due = time.monotonic() + interval if interval else None
+    draws = True
     while not requests.any("end"):
         requests.wait(due)
-        if requests.take("draw") and not requests.any("last", "end"):
+        if requests.take("draw") and draws and not requests.any("last", "end"):
             evaluator.draw_curve()
         is_last = requests.take("last")
+        draws = draws and not is_last  # the last curve is drawn by the main process
         if is_last or (due is not None and time.monotonic() >= due):
             evaluator.evaluate(is_last=is_last)
             due = time.monotonic() + interval if interval else None

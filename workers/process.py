@@ -97,10 +97,11 @@ def starting_children() -> Iterator[None]:
             return
         from multiprocessing import resource_tracker
 
-        # Otherwise the tracker would be started inside, and starting it unblocks the signals.
-        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
         try:
+            # Otherwise the tracker would be started later, and starting it unblocks two of them.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -52,19 +52,21 @@ def test_a_stopped_worker_is_replaced(run):
     assert "no step for 2 s" in run.text
 
 
-@pytest.mark.parametrize("to_the_group", [True, False])
+@pytest.mark.parametrize("to_everybody", [True, False])
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 )
-def test_a_signal_saves_and_stops(run, number, code, to_the_group):
+def test_a_signal_saves_and_stops(run, number, code, to_everybody):
     run.wait_for(1000)
     family = run.family
     assert len(family) >= 4
     began = time.monotonic()
     run.process.send_signal(number)
-    if to_the_group:
-        # Terminals, timeout(1) and schedulers do that; the main process is in the group, too.
+    if to_everybody:
+        # Terminals and timeout(1) signal the main process's group, some schedulers every process.
         os.killpg(run.process.pid, number)
+        for pid in family:
+            os.kill(pid, number)
     assert run.finish(20) == code
     assert time.monotonic() - began < 10
     assert run.status["state"] == "interrupted"
@@ -97,10 +99,13 @@ def test_a_signal_during_start_up_ends_without_a_trace(run, delay):
 
 def test_sigusr1_makes_a_checkpoint_and_the_run_goes_on(run):
     run.wait_for(1000)
-    os.killpg(run.process.pid, signal.SIGUSR1)
+    family = run.family
+    for pid in (run.process.pid, *family):
+        os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: any((run.folder / "checkpoints").glob("*.pt")), 10, run)
-    assert run.status["restarts"] == 0
     run.wait_for(run.status["steps"] + 1000)
+    assert run.status["restarts"] == 0
+    assert not [pid for pid in family if is_gone(pid)]
 
 
 def test_children_do_not_outlive_a_killed_parent(run):
