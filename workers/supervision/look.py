@@ -48,7 +48,10 @@ class Look:
     def __init__(self, environment: ResolvedId, config: Config, context: BaseContext) -> None:
         """Start the process."""
         self._id, self._timeout = environment.id, max(config.worker_timeout, SHORTEST_TIMEOUT)
-        self._output = tempfile.NamedTemporaryFile(prefix="a3c_look_")  # noqa: SIM115
+        # It has a name until the process has opened it, so that a kill leaves nothing behind.
+        self._output = tempfile.NamedTemporaryFile(  # noqa: SIM115
+            "r", prefix="a3c_look_", delete=False, errors="replace"
+        )
         task = _Task(environment, config, self._output.name)
         self._child = Child(target=_look, task=task, name="look", context=context)
 
@@ -72,6 +75,7 @@ class Look:
             if not patience:
                 sys.stderr.write(self.printed)
             self._output.close()
+            Path(self._output.name).unlink(missing_ok=True)
         return answer
 
     def _answer(self, interrupted: Callable[[], bool]) -> "Spaces | EnvironmentProblem | str":
@@ -84,6 +88,7 @@ class Look:
                 if answer != READY:
                     return cast("Spaces | EnvironmentProblem | str", answer)
                 began, timeout = time.monotonic(), self._timeout
+                Path(self._output.name).unlink()
             if interrupted():
                 raise KeyboardInterrupt
             if not alive:
@@ -106,7 +111,8 @@ class Look:
         return place_in_dump(self._written())
 
     def _written(self) -> str:
-        return Path(self._output.name).read_text(errors="replace")
+        self._output.seek(0)
+        return self._output.read()
 
 
 def _look(task: _Task, pipe: Connection) -> None:
