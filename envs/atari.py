@@ -116,8 +116,7 @@ class MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
 class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
     """Report a lost life as `terminated` while the game itself goes on; for training only.
 
-    Reads `info["lives"]`. If a game ends inside `reset`, its `info["episode"]` is part of the
-    info that `reset` returns. Source: Mnih et al. (2015).
+    Reads `info["lives"]`. A game may also end inside `reset`. Source: Mnih et al. (2015).
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -137,18 +136,16 @@ class EpisodicLife(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
         """Start a new game if the last one is over or a seed is given, else the next life."""
-        ended: Info = {}
         if not self._game_over and kwargs.get("seed") is None:
             observation, _, terminated, truncated, info = self.env.step(0)
-            if terminated or truncated:
-                self._game_over, ended = True, info
+            self._game_over = terminated or truncated
         else:
             self._game_over = True
         if self._game_over:
             observation, info = self.env.reset(**kwargs)
             self._game_over = False
         self._lives = info["lives"]
-        return observation, _with_episode(info, ended)
+        return observation, info
 
 
 class FireReset(gym.Wrapper[Any, Any, Any, Any]):
@@ -184,14 +181,12 @@ class FireReset(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **kwargs: Any) -> tuple[Any, Info]:
         """Reset, then play the opening; reset again if the episode ends meanwhile."""
         observation, info = self.env.reset(**kwargs)
-        ended: Info = info
         for action in self._opening:
             observation, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:
-                ended = info if "episode" in info else ended
                 observation, info = self.env.reset()
         self._lives = info.get("lives", 0)
-        return observation, _with_episode(info, ended)
+        return observation, info
 
 
 class Warp(gym.ObservationWrapper[Any, Any, Any]):
@@ -240,8 +235,3 @@ class FrameStack4(gym.Wrapper[Any, Any, Any, Any]):
 
     def _stack(self) -> Frame:
         return cv2.merge(tuple(self._frames)).transpose(2, 0, 1)  # type: ignore[return-value]
-
-
-def _with_episode(info: Info, ended: Info) -> Info:
-    """Return `info` with the statistics of the game that `ended`, if one did."""
-    return {**info, "episode": ended["episode"]} if "episode" in ended else info

@@ -6,41 +6,71 @@ from typing import Any
 
 import gymnasium as gym
 
+from envs.faults import LARGEST, faulty_reward, name_of
+from envs.ids import EnvironmentProblem
 from envs.interface import check_reset, refuse_unreadable_step
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
+Games = list[tuple[float, int]]
 
 
 class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
-    """Set `info["episode"] = {"r": return, "l": steps}` on a game's last step.
+    """Sum the rewards and count the steps of each game of the wrapped environment.
 
-    The return is the sum of the rewards of the wrapped environment.
+    They are taken from here, by `take`. The environment's `info` is its own: it may keep one
+    dictionary for ever, or have an "episode" of its own in it.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self._return = 0.0
         self._length = 0
+        self._ended: Games = []
 
     def step(self, action: Any) -> Step:
-        """Step and count. EnvironmentProblem if what the environment returns cannot be read."""
+        """Step and count. FaultyNumber for a reward that nothing can be learned from.
+
+        EnvironmentProblem if what the environment returns cannot be read.
+        """
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
             over = bool(terminated or truncated)
         except (TypeError, ValueError) as error:
             refuse_unreadable_step(self, error)
             raise
-        reward = float(reward)
+        try:
+            reward = float(reward)
+        except (TypeError, ValueError):
+            raise EnvironmentProblem(
+                f"{name_of(self)} gave the reward {reward!r}; let step() return a number"
+            ) from None
+        if not -LARGEST < reward < LARGEST:
+            raise faulty_reward(self, reward)
         self._return += reward
         self._length += 1
         if over:
-            info["episode"] = {"r": self._return, "l": self._length}
+            self._ended.append((self._return, self._length))
         return observation, reward, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Count from 0 again; a game that was given up half-way is not reported."""
         self._return, self._length = 0.0, 0
         return check_reset(self, self.env.reset(**kwargs))
+
+    def take(self) -> Games:
+        """Return (return, steps) of each game that has ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+
+def statistics_of(env: gym.Env[Any, Any]) -> EpisodeStatistics:
+    """Return the layer of `env` that counts its games. ValueError if there is none."""
+    layer = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, EpisodeStatistics):
+            return layer
+        layer = layer.env
+    raise ValueError(f"nothing counts the games of {env}; envs.make.make adds EpisodeStatistics")
 
 
 class ClipReward(gym.Wrapper[Any, Any, Any, Any]):
@@ -54,7 +84,7 @@ class ClipReward(gym.Wrapper[Any, Any, Any, Any]):
         self._sign = sign
 
     def step(self, action: Any) -> Step:
-        """Step; rewards of 0 and NaN stay as they are."""
+        """Step; a reward of 0 stays as it is."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         reward = float(reward)
         if self._sign:
@@ -75,6 +105,9 @@ class Points(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._points: list[tuple[int, float]] = []
         self._steps = 0
+        # Not from `info`, which is the environment's: a stranger's may say anything there.
+        ale: Any = getattr(env.unwrapped, "ale", None)
+        self._frame_number = getattr(ale, "getEpisodeFrameNumber", None)
 
     @property
     def points(self) -> tuple[tuple[int, float], ...]:
@@ -89,7 +122,7 @@ class Points(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         if reward:
-            frame = int(info.get("episode_frame_number", self._steps))
+            frame = self._steps if self._frame_number is None else self._frame_number()
             self._points.append((frame, float(reward)))
         return observation, reward, terminated, truncated, info  # type: ignore[return-value]
 

@@ -26,7 +26,7 @@ from envs.episodes import ClipReward, EpisodeStatistics
 from envs.ids import EnvironmentProblem, Family, ResolvedId, base_frameskip
 from envs.physics import default_gl, quieten_mujoco
 from envs.screen import GreyScreen
-from envs.vectors import Ram, Vector, describe, has_fixed_size
+from envs.vectors import LONGEST, Ram, Vector, describe, has_fixed_size, picture_in
 
 STACK_SKIP = 4
 NOOP_FRAMES = 30
@@ -121,15 +121,26 @@ def _prepare_control(spec: EnvSpec, kwargs: dict[str, Any], seed: int | None) ->
 def _wrap_control(
     env: gym.Env[Any, Any], resolved: ResolvedId, training: bool, max_episode_length: int | None
 ) -> gym.Env[Any, Any]:
-    space = env.observation_space
-    is_picture = (
-        isinstance(space, gym.spaces.Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
-    )
-    if is_picture or not has_fixed_size(space):
-        raise EnvironmentProblem(
-            f"{resolved.id} observes {describe(space)}, which is not supported: use {_SUPPORTED}."
-        )
+    _check_observations(env.observation_space, resolved.id)
     return Vector(_count(adapt_actions(env), max_episode_length))
+
+
+def _check_observations(space: gym.Space[Any], name: str) -> None:
+    """Raise EnvironmentProblem unless observations can be flattened into a vector to learn from."""
+    bytes_ = isinstance(space, gym.spaces.Box) and space.dtype == "uint8"
+    picture = space if bytes_ and len(space.shape or ()) in (2, 3) else picture_in(space)
+    if not has_fixed_size(space):
+        problem = f"{describe(space)}, which is not supported: use {_SUPPORTED}"
+    elif picture is not None:
+        problem = (
+            f"a picture, {describe(picture)}, which is not supported: use {_SUPPORTED}; a small "
+            "picture is a vector after gymnasium.wrappers.FlattenObservation"
+        )
+    elif (size := gym.spaces.utils.flatdim(space)) > LONGEST:
+        problem = f"{size:,} numbers at once, which is not supported: use at most {LONGEST:,}"
+    else:
+        return
+    raise EnvironmentProblem(f"{name} observes {problem}.")
 
 
 def _control_frames_per_second(env: gym.Env[Any, Any], resolved: ResolvedId) -> float:

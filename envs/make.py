@@ -33,9 +33,13 @@ def make(
     In evaluation, games are whole, rewards are raw, and games start with random no-ops if the
     emulator itself has no randomness.
 
-    `info["episode"]` holds the raw return and the agent steps of a game. A game is truncated
-    after `max_episode_length` agent steps. The first reset of an Atari game is faster if it
-    gets the same `seed`.
+    `envs.episodes.statistics_of(env).take()` returns the raw return and the agent steps of each
+    game that has ended. A game is truncated after `max_episode_length` agent steps. The first reset
+    of an Atari game is faster if it gets the same `seed`.
+
+    `reset` and `step` raise FaultyNumber (`envs/faults.py`) where the environment gives NaN,
+    infinity or a number without a square in float32, and EnvironmentProblem where an observation is
+    not what its space promises. All arrays that they return are the caller's own.
     """
     base = _make_base(resolved, render=render, seed=seed)
     wrap = FAMILIES[resolved.family].wrap

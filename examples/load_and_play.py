@@ -15,6 +15,7 @@ if __name__ == "__main__":  # where this program lies, and where environments of
 
 import torch
 
+from envs.episodes import statistics_of
 from envs.make import make
 from workers.records import checkpoint
 from workers.records.run_folder import RunFolder, RunFolderError
@@ -35,10 +36,10 @@ def main(run_dir: str = "runs/latest", *, episodes: int = 3) -> None:
             policy, value, memory = model.step(torch.from_numpy(observation[None]), memory)
             values.append(float(value))
             (action,) = model.head.to_environment(model.head.mode(policy)).numpy()
-            observation, _, terminated, truncated, info = env.step(action)
+            observation, _, terminated, truncated, _ = env.step(action)
             ended = terminated or truncated
-        episode = info["episode"]
-        print(f"return {episode['r']:g} in {episode['l']} steps, value at first {values[0]:.2f}")
+        ((return_, length),) = statistics_of(env).take()
+        print(f"return {return_:g} in {length} steps, value at first {values[0]:.2f}")
 
 
 if __name__ == "__main__":

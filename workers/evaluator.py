@@ -232,6 +232,7 @@ class Evaluator:
             sampled=self._config.eval_sampled,
             steps=snapshot["steps"],
             on_action=on_action,
+            on_fault=lambda fault: self._warn(f"an evaluation's episode has no return: {fault}"),
             interrupted=self._interrupted,
         )
 

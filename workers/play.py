@@ -10,10 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from a3c.networks.actor_critic import ActorCritic
+from envs.episodes import statistics_of
+from envs.faults import FaultyNumber
 from workers.records.evaluation import Evaluation
 
 Frame = NDArray[np.uint8]
 Episode = tuple[float, int]  # return, length
+
+
+def refuse(fault: FaultyNumber) -> None:
+    """Raise the fault of an environment."""
+    raise fault
 
 
 @torch.inference_mode()
@@ -25,41 +32,38 @@ def play_episodes(
     sampled: bool,
     steps: int,
     on_action: Callable[[Any], None] = lambda action: None,
+    on_fault: Callable[[FaultyNumber], None] = refuse,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
     """Play one episode in each environment, side by side; return None if `interrupted`.
 
     The policy has been trained for `steps` environment steps. `sampled`: draw the actions, instead
     of taking the most probable; each episode has random numbers of its own, from its seed.
-    `on_action` is called with the actions of the first one.
+    `on_action` is called with the actions of the first one. `on_fault` is called for a faulty
+    number of an environment, which ends the episode; its return is NaN.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    observations = [
-        environment.reset(seed=seed)[0]
+    games = [
+        _Game(environment, seed, on_fault)
         for environment, seed in zip(environments, seeds, strict=True)
     ]
-    state = model.initial_state(len(environments))
-    results: dict[int, Episode] = {}
-    active = list(range(len(environments)))
-    while active:
+    state = model.initial_state(len(games))
+    while active := [i for i, game in enumerate(games) if game.end is None]:
         if interrupted():
             return None
-        batch = torch.from_numpy(np.stack([observations[i] for i in active]))
+        batch = torch.from_numpy(np.stack([games[i].observation for i in active]))
         logits, _, next_state = model.step(batch, state[active])
         state[active] = next_state
         actions = _choose(model, logits, [generators[i] for i in active] if sampled else None)
-        for i, action in zip(tuple(active), actions, strict=True):
+        for i, action in zip(active, actions, strict=True):
             if i == 0:
                 on_action(action)
-            observations[i], _, terminated, truncated, info = environments[i].step(action)
-            if terminated or truncated:
-                results[i] = float(info["episode"]["r"]), int(info["episode"]["l"])
-                active.remove(i)
-    episodes = [results[i] for i in range(len(environments))]
+            games[i].step(action)
+    ends = [game.end for game in games if game.end is not None]
     return Evaluation(
         steps=steps,
-        returns=tuple(return_ for return_, _ in episodes),
-        lengths=tuple(length for _, length in episodes),
+        returns=tuple(return_ for return_, _ in ends),
+        lengths=tuple(length for _, length in ends),
     )
 
 
@@ -75,14 +79,47 @@ def replay(
     An environment that repeats itself from its seed plays the same episode. Of one that goes on
     after the last action the return is NaN.
     """
-    environment.reset(seed=seed)
+    game = _Game(environment, seed, lambda fault: None)
     for action in actions:
         if interrupted():
             return None
-        _, _, terminated, truncated, info = environment.step(action)
-        if terminated or truncated:
-            return float(info["episode"]["r"]), int(info["episode"]["l"])
+        game.step(action)
+        if game.end is not None:
+            return game.end
     return math.nan, len(actions)
+
+
+class _Game:
+    """One episode of an environment."""
+
+    observation: NDArray[Any]
+    end: Episode | None = None  # once it is over
+
+    def __init__(
+        self, environment: gym.Env, seed: int, on_fault: Callable[[FaultyNumber], None]
+    ) -> None:
+        self._environment, self._on_fault = environment, on_fault
+        self._statistics, self._length = statistics_of(environment), 0
+        try:
+            self.observation, _ = environment.reset(seed=seed)
+        except FaultyNumber as fault:
+            self._fail(fault)
+        self._statistics.take()  # what has ended before
+
+    def step(self, action: Any) -> None:
+        """Take one step."""
+        try:
+            self.observation, _, terminated, truncated, _ = self._environment.step(action)
+        except FaultyNumber as fault:
+            self._fail(fault)
+            return
+        self._length += 1
+        if terminated or truncated:
+            self.end = self._statistics.take()[-1]
+
+    def _fail(self, fault: FaultyNumber) -> None:
+        self._on_fault(fault)
+        self.end = math.nan, self._length
 
 
 def _choose(

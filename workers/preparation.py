@@ -46,3 +46,16 @@ def reward_scaler(scale: RewardScale, exchange: Exchange) -> Preparation:
         return segment
 
     return scale_rewards
+
+
+def ignore_faulty(segment: Segment) -> Segment:
+    """Give the faulty steps, whose reward is NaN, an advantage of 0, in place.
+
+    They end their episodes and earn what the critic expected. The steps before them learn from that
+    value, as those before a time limit do.
+    """
+    faulty = segment.rewards.isnan()
+    if faulty.any():
+        segment.terminated[faulty], segment.truncated[faulty] = True, False
+        segment.rewards[faulty] = segment.values[faulty]
+    return segment

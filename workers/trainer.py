@@ -14,6 +14,7 @@ from envs.state import DoesNotFit, Unsaveable
 from workers.actor import Actor
 from workers.learner import Learner
 from workers.memory import SharedMemory
+from workers.messages import Message, Warned
 from workers.preparation import Preparation
 from workers.progress import WorkerRow
 from workers.resume import NewEpisodes, Report, load_random_state, pack, random_state, unpack
@@ -36,12 +37,13 @@ class Trainer:
     normaliser: SharedNormaliser | None  # of observations; None where they are not normalised
     memory: SharedMemory
     num_env_steps: int  # of all workers, after which the run is over
-    send: Callable[[Report | NewEpisodes], None]  # to the main process, for an exact resume
+    send: Callable[[Message], None]  # to the main process
 
     def __post_init__(self) -> None:
         self._progress = self.memory.progress
         self._row = WorkerRow(self._progress, self.worker)
         self._reports_sent = self._progress.reports_wanted
+        self._warned_of_faults = False
 
     def run(self) -> None:
         """Pull; until finished play a segment, and for each batch differentiate, push, pull."""
@@ -89,10 +91,19 @@ class Trainer:
 
     def close(self, segment: Segment) -> None:
         """End a segment: statistics, counters, a new round. FloatingPointError of the learner."""
+        self._count_faults()
         self.learner.close(segment)
         self.observe(segment.observations)
         self._row.add("segments", 1)
         self.learner.exchange.begin_round()
+
+    def _count_faults(self) -> None:
+        """Count the faulty episodes; warn of the first."""
+        faults = self.actor.environments.take_faults()
+        self._row.add("faulty_episodes", len(faults))
+        if faults and not self._warned_of_faults:
+            self._warned_of_faults = True
+            self.send(Warned(f"{faults[0]}; the episode was ended and is not counted"))
 
     def observe(self, observations: torch.Tensor) -> None:
         """Add observations [T, B, ...] to the statistics that scale the next segment's."""

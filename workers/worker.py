@@ -13,7 +13,7 @@ import torch
 
 from a3c.acktr import CRITIC
 from envs.batch import EnvironmentBatch
-from envs.ids import ResolvedId
+from envs.ids import EnvironmentProblem, ResolvedId
 from envs.make import make
 from envs.normaliser import RewardScale, SharedNormaliser
 from shared_optim.exchange import Exchange
@@ -22,10 +22,10 @@ from workers.actor import Actor, segment_memory
 from workers.entry import close_in_time
 from workers.learner import Learner, LearningRate
 from workers.memory import SharedMemory
-from workers.preparation import Preparation, end_truncated, reward_scaler, weigher
+from workers.messages import Message, Refused
+from workers.preparation import Preparation, end_truncated, ignore_faulty, reward_scaler, weigher
 from workers.process import keep_freed_memory, lengthen_time_slice, open_log, prepare_child
 from workers.progress import WorkerRow
-from workers.resume import NewEpisodes, Report
 from workers.settings.config import Config
 from workers.settings.exchanges import build_exchange
 from workers.settings.models import Spaces, auxiliary_heads, build_model
@@ -64,6 +64,9 @@ def run_worker(task: Task, pipe: Connection) -> None:
             trainer = build_trainer(task, send=pipe.send)
             trainer.run()
             WorkerRow(task.memory.progress, task.worker).finish()
+        except EnvironmentProblem as problem:
+            pipe.send(Refused(str(problem)))
+            raise SystemExit(1) from None
         except BaseException:
             pipe.send(traceback.format_exc())
             raise SystemExit(1) from None
@@ -72,7 +75,7 @@ def run_worker(task: Task, pipe: Connection) -> None:
                 close_in_time(trainer.actor.environments.close)
 
 
-def build_trainer(task: Task, *, send: Callable[[Report | NewEpisodes], None]) -> Trainer:
+def build_trainer(task: Task, *, send: Callable[[Message], None]) -> Trainer:
     """Build all parts of a worker; `send` sends its reports to the main process."""
     config, memory = task.config, task.memory
     torch_seed, *env_seeds = _seeds(task)
@@ -200,6 +203,7 @@ def _preparations(config: Config, exchange: Exchange, scale: RewardScale) -> lis
         *([weigher(exchange)] if config.whole_episodes else []),
         *([] if config.use_proper_time_limits else [end_truncated]),
         *([reward_scaler(scale, exchange)] if config.scale_rewards else []),
+        ignore_faulty,  # the last, so that no made-up reward is in the statistics
     ]
 
 

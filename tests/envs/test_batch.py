@@ -83,6 +83,8 @@ def test_mistakes() -> None:
     game: gym.Env[Any, Any] = Scripted(lives=[1])
     with pytest.raises(ValueError, match="need as many seeds"):
         EnvironmentBatch([game], seeds=[1, 2])
+    with pytest.raises(ValueError, match="nothing counts the games"):
+        EnvironmentBatch([game], seeds=[1])
     with pytest.raises(ValueError, match="one shape"):
         EnvironmentBatch([game, Scripted(lives=[1], shape=(2,))], seeds=[1, 2])
 

@@ -10,9 +10,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
 from envs.batch import EnvironmentBatch
+from envs.episodes import statistics_of
 from envs.ids import EnvironmentProblem, load_registry, resolve
 from envs.make import check_spaces, frames_per_second, make
 from envs.physics import default_gl
@@ -39,12 +40,13 @@ def test_training_clips_but_reports_the_raw_return_and_whole_games() -> None:
 def test_clipped_pong_loses_each_point_and_reports_their_sum() -> None:
     env = make(resolve("PongDeterministic-v4"), training=True)
     env.reset(seed=0)
-    total, info = 0.0, dict[str, Any]()
-    while "episode" not in info:
-        _, reward, terminated, truncated, info = env.step(0)
+    total, games = 0.0, list[tuple[float, int]]()
+    while not games:
+        _, reward, terminated, truncated, _ = env.step(0)
         total += float(reward)
+        games = statistics_of(env).take()
     assert (terminated, truncated) == (True, False)
-    assert info["episode"]["r"] == total == -21.0
+    assert [return_ for return_, _ in games] == [total] == [-21.0]
     env.close()
 
 
@@ -58,7 +60,8 @@ def test_evaluation_plays_whole_raw_games_and_fires_for_the_player() -> None:
         steps += 1
     assert terminated
     assert info["lives"] == 0
-    assert info["episode"]["l"] > steps  # the opening's steps count too
+    ((_, length),) = statistics_of(env).take()
+    assert length > steps  # the opening's steps count too
     assert steps < 1000
     env.close()
 
@@ -69,12 +72,12 @@ def test_max_episode_length_truncates_after_agent_steps(name: str) -> None:
     env.reset(seed=0)
     outcomes = []
     for action in (0, 1, 0, 1, 0):
-        _, _, terminated, truncated, info = env.step(action)
+        _, _, terminated, truncated, _ = env.step(action)
         outcomes.append((terminated, truncated))
         if truncated:
             break
     assert outcomes[-1] == (False, True)
-    assert info["episode"]["l"] == 5
+    assert [length for _, length in statistics_of(env).take()] == [5]
     env.close()
 
 
@@ -157,6 +160,44 @@ def test_spaces_without_a_fixed_size_are_refused_in_one_line(odd: Any, space: An
     ) as no:
         check_spaces(make(odd(Discrete(2), space), training=True))
     assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Box(0, 255, (64, 64), np.uint8),
+        Box(0, 255, (7, 7, 3), np.uint8),
+        Box(0.0, 1.0, (64, 64), np.float32),
+        Box(0.0, 1.0, (96, 96, 3), np.float32),
+        Box(0.0, 1.0, (3, 96, 96), np.float64),
+        Box(0, 65535, (40, 30), np.uint16),
+        Dict(camera=Box(0, 255, (64, 64, 3), np.uint8), speed=Box(0.0, 1.0, (1,))),
+        Tuple((Discrete(3), Dict(depth=Box(0.0, 9.0, (48, 64), np.float32)))),
+    ],
+)
+def test_pictures_of_any_type_are_refused_wherever_they_are(odd: Any, space: Any) -> None:
+    sentence = r"^Odd-v0 observes a picture, Box\(.*FlattenObservation\.$"
+    with pytest.raises(EnvironmentProblem, match=sentence):
+        make(odd(space), training=True)
+
+
+@pytest.mark.parametrize("space", [Box(-1.0, 1.0, (10_001,)), Discrete(10**6)])
+def test_a_vector_of_an_absurd_size_is_refused(odd: Any, space: Any) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"1.* numbers at once, .* at most 10,000"):
+        make(odd(space), training=True)
+
+
+@pytest.mark.parametrize(
+    ("space", "size"),
+    [
+        (Box(-1.0, 1.0, (4, 84), np.float32), 336),  # a history of vectors
+        (Box(0, 1, (10, 10, 4), np.int8), 400),
+        (Dict(board=Box(0, 2, (8, 8), np.uint8)), 64),
+        (Box(0.0, 255.0, (9216,), np.float32), 9216),
+    ],
+)
+def test_what_is_no_picture_is_a_vector(odd: Any, space: Any, size: int) -> None:
+    assert make(odd(space), training=True).reset()[0].shape == (size,)
 
 
 def test_only_choices_and_box_actions(odd: Any) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from envs.episodes import statistics_of
+from envs.faults import FaultyNumber
 from envs.ids import resolve
 from envs.make import make
+from envs.toys import NaN
 
 Policy = Callable[[list[Any]], int]
 
@@ -21,13 +24,13 @@ def mean_return(name: str, policy: Policy, *, episodes: int = 200) -> float:
     returns = []
     env.reset(seed=0)
     for _ in range(episodes):
-        seen, ended, info = [env.reset()[0]], False, dict[str, Any]()
+        seen, ended = [env.reset()[0]], False
         while not ended:
-            observation, _, terminated, truncated, info = env.step(policy(seen))
+            observation, _, terminated, truncated, _ = env.step(policy(seen))
             assert observation in env.observation_space
             seen.append(observation)
             ended = terminated or truncated
-        returns.append(info["episode"]["r"])
+        returns += [return_ for return_, _ in statistics_of(env).take()]
     return float(np.mean(returns))
 
 
@@ -71,7 +74,11 @@ def test_faults_on_purpose() -> None:
         crash.step(0)
     spoilt = make(resolve("envs.toys:NaN-v0", env_kwargs={"p": 1.0}), training=True)
     spoilt.reset(seed=0)
-    observation, reward, *_ = spoilt.step(0)
+    with pytest.raises(FaultyNumber, match="NaN-v0 gave the reward nan"):
+        spoilt.step(0)
+    bare = NaN(p=1.0)
+    bare.reset(seed=0)
+    observation, reward, *_ = bare.step(0)
     assert np.isnan(observation).all()
     assert np.isnan(float(reward))
     for name in ("Crash-v0", "NaN-v0"):
@@ -100,8 +107,8 @@ def test_aim_is_hit_by_its_own_point_in_units_of_the_bounds() -> None:
     for aim, expected in ((1.0, 10.0), (0.0, 10 * (1 - 2 / 3))):  # x² + y² is 2/3 on average
         returns, (observation, _) = [], env.reset(seed=0)
         while len(returns) < 200:
-            observation, _, _, truncated, info = env.step(aim * observation)
+            observation, _, _, truncated, _ = env.step(aim * observation)
             if truncated:
-                returns.append(info["episode"]["r"])
+                returns += [return_ for return_, _ in statistics_of(env).take()]
                 observation, _ = env.reset()
         assert np.mean(returns) == pytest.approx(expected, abs=0.2)

@@ -10,6 +10,7 @@ from a3c.fast.network import FastActorCritic
 from a3c.networks.actor_critic import ActorCritic, Network
 from a3c.networks.heads import Categorical
 from envs.batch import EnvironmentBatch
+from envs.episodes import EpisodeStatistics
 from workers.actor import Actor, segment_memory
 from workers.progress import EpisodeReader, ProgressTable, WorkerRow
 
@@ -34,8 +35,7 @@ class Counting(gym.Env):
     def step(self, action):
         self.n += 1
         terminated, truncated = self.n == self.ends[0], self.n == self.ends[1]
-        info = {"episode": {"r": float(self.n), "l": self.n}} if terminated or truncated else {}
-        return np.full(1, self.n, np.float32), 1.0, terminated, truncated, info
+        return np.full(1, self.n, np.float32), 1.0, terminated, truncated, {}
 
 
 class Played:
@@ -54,7 +54,8 @@ class Played:
             observation_shape=(1,), head=Categorical(2), recurrent="lstm", hidden_size=8
         )
         environments = EnvironmentBatch(
-            [Counting(terminate_at=a, truncate_at=b) for a, b in ends], seeds=[0] * len(ends)
+            [EpisodeStatistics(Counting(terminate_at=a, truncate_at=b)) for a, b in ends],
+            seeds=[0] * len(ends),
         )
         memory = segment_memory(
             self.model, environments, num_steps, whole_episodes=whole_episodes, weight=0.5

@@ -1,10 +1,14 @@
 """Whole episodes of a fixed policy."""
 
+import math
+
 import pytest
 import torch
 
+from a3c.networks.actor_critic import ActorCritic
 from a3c.networks.heads import Categorical
 from envs.episodes import Points
+from envs.faults import FaultyNumber
 from envs.ids import resolve
 from envs.make import make
 from tests.workers.runs import flags
@@ -116,3 +120,50 @@ def test_a_game_is_replayed_from_its_seed_and_actions(game, name):
     end = replay(second, seed=6, actions=actions, interrupted=lambda: False)
     assert end == (played.returns[0], played.lengths[0])
     assert first.points == second.points
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "length"),
+    [
+        ({"rewards": {3: math.nan}}, 2),
+        ({"rewards": {1: -1e30}}, 0),
+        ({"observations": {3: [math.inf, 0.0]}}, 2),
+        ({"observations": {0: [0.0, math.nan]}}, 0),
+    ],
+)
+def test_a_faulty_number_ends_its_episode_without_a_return(kwargs, length):
+    faults = []
+    played = of_misbehaving([{}, kwargs, {"one_info": True}], on_fault=faults.append)
+    assert played.lengths == (3, length, 3)
+    assert played.returns[0] == played.returns[2] == played.mean == 3.0
+    assert math.isnan(played.returns[1])
+    assert [str(fault).partition(" gave ")[0] for fault in faults] == ["Misbehaving-v0"]
+    with pytest.raises(FaultyNumber, match="Misbehaving-v0 gave"):
+        of_misbehaving([{}, kwargs])
+    assert math.isnan(of_misbehaving([kwargs], on_fault=faults.append).mean)
+
+
+def test_side_by_side_games_that_share_an_array_are_not_mixed_up():
+    seen = []
+
+    class Watched(ActorCritic):
+        def step(self, observations, state):
+            seen.append(observations.tolist())
+            return super().step(observations, state)
+
+    torch.manual_seed(0)
+    model = Watched(observation_shape=(2,), head=Categorical(2), hidden_size=4)
+    of_misbehaving([{"one_array": True, "length": length} for length in (1, 3)], model=model)
+    assert seen == [[[1, 0], [1, 0]], [[1, 1]], [[1, 2]]]
+
+
+def of_misbehaving(kwargs, *, model=None, **options):
+    """Play an episode in misbehaving environments, each with keyword arguments."""
+    environments = [
+        make(resolve("tests.envs.misbehaving:Misbehaving-v0", env_kwargs=own), training=False)
+        for own in kwargs
+    ]
+    torch.manual_seed(0)
+    model = model or ActorCritic(observation_shape=(2,), head=Categorical(2), hidden_size=4)
+    seeds = [*range(len(kwargs))]
+    return play_episodes(model, environments, seeds=seeds, sampled=False, steps=0, **options)

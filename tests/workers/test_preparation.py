@@ -11,7 +11,7 @@ from envs.normaliser import RewardScale, SharedNormaliser
 from shared_optim.exchange import Hogwild
 from shared_optim.optimizers import SharedRMSprop
 from tests.workers.tasks import bandit_task, make_trainer, together
-from workers.preparation import end_truncated, reward_scaler, weigher
+from workers.preparation import end_truncated, ignore_faulty, reward_scaler, weigher
 from workers.trainer import Trainer
 
 
@@ -55,6 +55,46 @@ def test_rewards_are_scaled_once_all_workers_have_added_theirs():
     scaled = reward_scaler(own, alone(Meeting))(segment)
     deviation = np.std([1.0, 2.0, 4.0, 9.0])  # of sums that begin anew where an episode ended
     torch.testing.assert_close(scaled.rewards.flatten() * deviation, torch.tensor([1.0, 2.0, 4.0]))
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+@pytest.mark.parametrize("time_limits", [True, False])
+def test_a_faulty_step_is_worth_what_the_critic_expected(gamma, time_limits):
+    segment = blank(num_steps=4, batch_size=2)
+    segment.values.copy_(torch.arange(8.0).view(4, 2))
+    segment.next_values.copy_(torch.arange(10.0, 18.0).view(4, 2))
+    segment.rewards.fill_(1.0)
+    segment.rewards[2, 0], segment.truncated[2, 0] = torch.nan, True
+    sound = segment.of(torch.tensor([1])).advantages(gamma=gamma, gae_lambda=1.0)
+    if not time_limits:
+        end_truncated(segment)
+    advantages = ignore_faulty(segment).advantages(gamma=gamma, gae_lambda=1.0)
+    assert advantages[2, 0] == 0
+    # The step before it learns from the critic's value of the last observation that was sound.
+    segment.next_values[1, 0] = segment.values[2, 0]
+    before = 1.0 + gamma * segment.values[2, 0] - segment.values[1, 0]
+    again = segment.advantages(gamma=gamma, gae_lambda=1.0)
+    torch.testing.assert_close(again[1, 0], before)
+    torch.testing.assert_close(advantages[:, 1:], sound)
+
+
+def test_a_faulty_reward_is_not_in_the_statistics_of_rewards():
+    scales = []
+    for rewards in ([1.0, 2.0, torch.nan, 4.0], [1.0, 2.0, 4.0]):
+        statistics = SharedNormaliser(np.zeros((1, SharedNormaliser.row_size(1))))
+        segment = blank(num_steps=len(rewards))
+        segment.rewards.copy_(torch.tensor(rewards)[:, None])
+        segment.truncated[len(rewards) - 2] = True
+        scale = RewardScale(statistics, row=0, size=1, gamma=0.5)
+        segment = ignore_faulty(reward_scaler(scale, alone())(segment))
+        assert segment.rewards.isfinite().all()
+        scales.append((*statistics.merged(), scale.state()["sums"]))
+    (count, mean, deviation, sums), expected = scales
+    assert (count, mean.item(), deviation.item()) == (
+        expected[0],
+        *map(np.ndarray.item, expected[1:3]),
+    )
+    assert sums.equal(expected[3])
 
 
 def test_segments_of_whole_episodes_count_by_their_lengths(tmp_path):

@@ -3,12 +3,14 @@
 import dataclasses
 import threading
 
+import numpy as np
 import pytest
 import torch
 
 from a3c.segment import Segment
 from tests.workers.tasks import bandit_task, make_trainer, together
 from workers.actor import Actor
+from workers.messages import Warned
 from workers.progress import ProgressTable
 from workers.resume import NewEpisodes, pack, unpack
 from workers.trainer import Trainer
@@ -62,6 +64,7 @@ class BesideOthers:
 
     def __init__(self, actor: Actor, progress: ProgressTable, *, updates: int) -> None:
         self._actor, self._progress, self._updates = actor, progress, updates
+        self.environments = actor.environments
 
     def play(self) -> Segment:
         self._progress.column("updates")[0] += self._updates
@@ -202,6 +205,28 @@ def test_environments_that_a_state_does_not_fit_begin_new_episodes(task):
     count, _, _ = resumed.normaliser.state()
     assert count == before + task.config.envs_per_process
     assert resumed.actor.play().starts[0].all()
+
+
+@pytest.mark.parametrize("algo", ["a3c", "ppo"])
+def test_faulty_episodes_are_counted_told_once_and_spoil_nothing(tmp_path, algo):
+    task = bandit_task(
+        tmp_path,
+        *("--env-name", "envs.toys:NaN-v0", "--env-kwargs", "p=0.1", "--algo", algo),
+        *("--exchange", "hogwild", "--num-env-steps", "2000", "--scale-rewards"),
+    )
+    told = []
+    trainer = build_trainer(task, send=told.append)
+    trainer.run()
+    progress = task.memory.progress
+    assert progress.total("faulty_episodes") > 100
+    assert progress.total("episodes") > 100
+    assert progress.total("dropped_gradients") == 0
+    assert [type(message) for message in told] == [Warned]
+    assert "NaN-v0 gave" in told[0].line
+    assert np.isfinite(progress.episodes[: progress.total("episodes")]).all()
+    for statistics in (trainer.normaliser.state(), trainer.reward_scale.state()["sums"].numpy()):
+        assert all(np.isfinite(numbers).all() for numbers in statistics)
+    assert task.memory.parameters.tensor.isfinite().all()
 
 
 def test_without_a_state_the_first_observations_are_in_the_statistics(task):

@@ -51,7 +51,7 @@ def _evaluations(folder: RunFolder) -> list[Evaluation]:
         evaluations = read_evaluations(folder.evaluations)
     except OSError:
         return []  # draw the training alone
-    return [evaluation for evaluation in evaluations if evaluation.returns]
+    return [evaluation for evaluation in evaluations if evaluation.sound]
 
 
 def _empty_picture(title: str) -> tuple[Figure, Axes]:
@@ -98,8 +98,8 @@ def _draw_evaluations(axes: Axes, evaluations: list[Evaluation]) -> bool:
         return False
     steps = np.array([evaluation.steps for evaluation in evaluations])
     means = np.array([evaluation.mean for evaluation in evaluations])
-    lows = np.array([min(evaluation.returns) for evaluation in evaluations])
-    highs = np.array([max(evaluation.returns) for evaluation in evaluations])
+    lows = np.array([min(evaluation.sound) for evaluation in evaluations])
+    highs = np.array([max(evaluation.sound) for evaluation in evaluations])
     band: Any = {"color": _EVAL_COLOUR, "alpha": 0.15, "linewidth": 0}
     axes.fill_between(steps, lows, highs, label="evaluation, min to max", **band)
     if len(steps) == 1:  # a band needs two points

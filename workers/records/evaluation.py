@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +18,29 @@ from workers.records.atomic import replacing
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Whole episodes played by one policy: raw returns [N], and lengths [N] in agent steps."""
+    """Whole episodes played by one policy: raw returns [N], and lengths [N] in agent steps.
+
+    The return of an episode in which the environment gave a faulty number is NaN.
+    """
 
     steps: int  # environment steps that the policy had been trained for
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
 
     @property
+    def sound(self) -> tuple[float, ...]:
+        """The returns of the episodes without a fault."""
+        return tuple(return_ for return_ in self.returns if not math.isnan(return_))
+
+    @property
     def mean(self) -> float:
-        """Mean return; each episode weighs the same, however long it lasts."""
-        return float(np.mean(self.returns))
+        """Mean of the sound returns, NaN without any; each weighs the same, however long."""
+        return float(np.mean(self.sound)) if self.sound else math.nan
 
     @property
     def std(self) -> float:
-        """Standard deviation of the returns."""
-        return float(np.std(self.returns))
+        """Standard deviation of the sound returns; NaN without any."""
+        return float(np.std(self.sound)) if self.sound else math.nan
 
     @property
     def mean_length(self) -> float:

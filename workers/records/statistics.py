@@ -181,6 +181,7 @@ STATISTICS: tuple[Statistic, ...] = (
     Statistic("restarts", lambda run: run.restarts, "workers/restarts", in_status=True),
     Statistic("steps_min", lambda run: min(run.steps_by_worker), "workers/steps_min"),
     Statistic("steps_max", lambda run: max(run.steps_by_worker), "workers/steps_max"),
+    _counter_row("faulty_episodes", "rollout/faulty_episodes"),
 )
 
 # The order of status.json's fields, for people who read the file; others follow.
@@ -198,6 +199,7 @@ _FIRST_IN_STATUS = (
     "restarts",
     "dropped_gradients",
     "failed_inversions",
+    "faulty_episodes",
 )
 
 

@@ -13,10 +13,11 @@ from workers.records.console import Console
 from workers.records.curve import draw_curve
 from workers.records.statistics import Progress
 from workers.records.writer import Records
-from workers.resume import NewEpisodes, Report, Reports
+from workers.resume import Reports
 from workers.supervision.child import Child
 from workers.supervision.evaluations import Evaluations
 from workers.supervision.interrupts import Interrupts
+from workers.supervision.mailbox import Mailbox
 from workers.supervision.pool import NothingWorks, TooManyFailures, WorkerPool
 from workers.supervision.reporter import Reporter
 from workers.supervision.run import Run
@@ -48,14 +49,15 @@ class Supervisor:
         progress = run.memory.progress
         self._reporter = Reporter(progress, elapsed=run.elapsed, recent=run.recent)
         self._schedule = Schedule(progress, first={"row": 0.0, "status": 0.0})
-        self._reports = Reports(self._config.num_processes)
+        reports = Reports(self._config.num_processes)
+        self._mailbox = Mailbox(reports, warn=console.warn, log=records.log)
         self._pool = WorkerPool(
             start=self._start_worker,
             progress=progress,
             timeout=self._config.worker_timeout,
             max_restarts=self._config.max_restarts,
             tell=self._report_failure,
-            receive=self._receive,
+            receive=self._mailbox.take,
         )
         self._evaluations = Evaluations(
             run,
@@ -69,12 +71,11 @@ class Supervisor:
             records=records,
             reporter=self._reporter,
             evaluations=self._evaluations,
-            reports=self._reports,
+            reports=reports,
             interrupts=interrupts,
             warn=console.warn,
         )
         self._running = False
-        self._said_new_episodes = False
 
     def run(self) -> int:
         """Train; return the exit code."""
@@ -115,17 +116,12 @@ class Supervisor:
             context=self._run.context,
         )
 
-    def _receive(self, worker: int, message: Report | NewEpisodes) -> None:
-        if isinstance(message, Report):
-            self._reports.add(worker, message)
-        elif not self._said_new_episodes:  # one line for all workers
-            self._said_new_episodes = True
-            self._console.warn(f"the resumed run begins new episodes: {message.problem}")
-
     def _watch(self) -> str:
         """Supervise the run until there is a reason to end it; return the reason."""
         while True:
             self._pool.wait(0.2, self._evaluations.pipes)
+            if self._mailbox.refused:
+                raise NothingWorks(self._mailbox.refused)
             reason = self._reason_to_end()
             if reason is not None:
                 return reason

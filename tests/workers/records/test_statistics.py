@@ -22,7 +22,7 @@ COLUMNS = """
     train/clip_fraction train/explained_variance train/grad_norm train/learning_rate
     train/failed_inversions eval/mean_reward eval/mean_ep_length async/policy_lag_mean
     async/policy_lag_max async/updates_per_sec async/pull_ms async/push_ms async/dropped_nonfinite
-    workers/alive workers/restarts workers/steps_min workers/steps_max
+    workers/alive workers/restarts workers/steps_min workers/steps_max rollout/faulty_episodes
 """
 AT_START = {
     "state": "starting",
@@ -39,6 +39,7 @@ AT_START = {
     "restarts": 0,
     "dropped_gradients": 0,
     "failed_inversions": 0,
+    "faulty_episodes": 0,
     "exit_code": None,
 }
 

@@ -196,9 +196,28 @@ def test_a_worker_that_is_dead_when_the_run_ends_is_replaced_for_the_last_segmen
     assert "rows" in final(run)
 
 
-def test_a_reward_that_is_not_a_number_costs_its_segment_and_no_more(tmp_path):
-    base = case("envs.toys:NaN-v0", "--env-kwargs p=0.001 --algo ppo --num-processes 2")
+def test_numbers_that_are_none_cost_their_episodes_and_no_more(tmp_path):
+    base = case("envs.toys:NaN-v0", "--env-kwargs p=0.02 --algo ppo --num-processes 2")
     run = RunningMain(tmp_path / "run", "--num-env-steps", "8000", base=base)
     assert run.finish() == 0, run.text
+    assert run.status["restarts"] == run.status["dropped_gradients"] == 0
+    assert run.status["faulty_episodes"] > 20
+    assert 0 < run.status["train_return_mean"] <= 5
+    assert run.text.count("; the episode was ended and is not counted") == 1
+
+
+@pytest.mark.parametrize(
+    ("algo", "kwargs", "sentence"),
+    [
+        ("a2c", "rewards={2:1e30}", "gave the reward 1e+30; rewards must be finite and smaller"),
+        ("a3c", "observations={2:[1.0]}", "as the observation and gave shape (1,) of float64"),
+    ],
+)
+def test_what_nobody_can_learn_from_ends_the_run_in_one_sentence(tmp_path, algo, kwargs, sentence):
+    base = case("tests.envs.misbehaving:Misbehaving-v0", f"--algo {algo} --env-kwargs {kwargs}")
+    run = RunningMain(tmp_path / "run", "--num-env-steps", "1e9", base=base)
+    assert run.finish() == 1, run.text
     assert run.status["restarts"] == 0
-    assert run.status["dropped_gradients"] > 0
+    failed = [line for line in run.text.splitlines() if line.startswith("failed: ")]
+    assert [sentence in line for line in failed] == [True]
+    assert "Traceback" not in run.text
