@@ -18,6 +18,8 @@ import sys
 from collections import Counter
 from functools import partial
 
+import torch
+
 from benchmarks.strangers.runner import Trial, run_trials
 from workers.process import limit_threads
 
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print every trial")
     options = parser.parse_args()
     limit_threads()
+    torch.set_num_threads(1)  # a forked process could not use the threads of its parent
     if options.one:
         outcome = trial(options.one).run()
         print(f"{outcome.kind}: {outcome.text}\n{outcome.details}")
