@@ -188,7 +188,7 @@ def _check_episodes(
     recorded: list[tuple[float, int]], seen: list[tuple[float, int]], *, own: bool
 ) -> None:
     if not own:
-        # Wrappers outside the witness press buttons before an episode counts, which may cost points.
+        # Wrappers outside the witness press buttons before an episode counts, and lose points.
         recorded, seen = [(0.0, 0)] * len(recorded), [(0.0, 0)] * min(len(recorded), len(seen))
     if len(recorded) != len(seen) or not np.allclose(recorded, seen, equal_nan=True):
         raise Wrong(f"recorded {recorded[:3]} of {len(recorded)}, seen {seen[:3]} of {len(seen)}")
