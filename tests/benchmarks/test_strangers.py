@@ -1,6 +1,7 @@
 """Environments of strangers train right, or are refused in one sentence."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -12,9 +13,22 @@ from benchmarks.strangers.environment import ID
 from benchmarks.strangers.runner import Trial, run_trials
 from benchmarks.strangers.trial import Outcome, attempt
 from benchmarks.strangers.witness import flat
+from tests.workers.runs import ROOT, flags
 from workers.progress import WorkerRow
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="trials are forked")
+
+
+@forks
+def test_random_strangers_train_right_or_are_refused():
+    command = flags("-m benchmarks.strangers --family random --count 40 --seed 5 --jobs 2")
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 of 40 tried" in done.stdout
+    assert "trained" in done.stdout
+    assert "refused" in done.stdout
 
 
 def tried(recipe: str) -> Outcome:
