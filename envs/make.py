@@ -85,6 +85,10 @@ def _make_base(resolved: ResolvedId, *, render: bool, seed: int | None) -> gym.E
             env = gym.make(spec, disable_env_checker=True, **kwargs)
     # A constructor of somebody else's may raise anything, or leave.
     except (Exception, SystemExit) as error:
+        if render and "render_mode" in str(error):
+            raise EnvironmentProblem(
+                f"{resolved.id} has no pictures: let its constructor take render_mode."
+            ) from error
         raise EnvironmentProblem(_failure(resolved, error)) from error
     if render:
         render_faster(env)

@@ -83,9 +83,9 @@ class Supervisor:
             self._start()
             return self._end(self._watch())
         except TooManyFailures as problem:
-            return self._fail(f"{problem}; see {self._run.folder.log}", 3)
+            return self._fail(self._with_log(problem), 3)
         except NothingWorks as problem:
-            return self._fail(f"{problem}; see {self._run.folder.log}", 1)
+            return self._fail(self._with_log(problem), 1)
         except NotFinite as problem:
             return self._fail(str(problem), 1)
         except KeyboardInterrupt:
@@ -97,7 +97,7 @@ class Supervisor:
         except Exception as problem:
             # A mistake in the program or a fault of the machine. The run must be marked as failed.
             self._records.log(traceback.format_exc())
-            return self._fail(f"{words(problem)}; see {self._run.folder.log}", 1)
+            return self._fail(self._with_log(problem), 1)
         finally:
             self._end_children(patience=0.0)
 
@@ -259,6 +259,9 @@ class Supervisor:
         self._console.line(f"failed: {reason}\n{self._account()}")
         self._write_status("failed", exit_code=code)
         return code
+
+    def _with_log(self, problem: Exception) -> str:
+        return f"{words(problem).rstrip('.')}; see {self._run.folder.log}"
 
     def _end_children(self, *, patience: float) -> None:
         self._pool.end(patience=patience)
