@@ -51,8 +51,7 @@ class Sitting:
                 cwd=run.parent,
                 env={**os.environ, TAG: tag},
                 start_new_session=True,
-                # A chaos that runs in the background has SIGINT ignored, and a run would, too.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_signals,
             )
         self.began = time.monotonic()
         self.steps = self.restarts = 0
@@ -163,6 +162,12 @@ class Sitting:
             if time.monotonic() > deadline:
                 raise Lost(f"left behind: {', '.join(left.values())}")
             time.sleep(0.1)
+
+
+def heed_signals() -> None:
+    """Undo what a shell's background and nohup do: a signal ignored at the start stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def written_at(path: Path) -> int:
