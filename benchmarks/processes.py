@@ -29,14 +29,13 @@ class Family:
 
     def titles(self) -> dict[int, str]:
         """Return the titles by process id."""
-        tables = {entry: _stat(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-        live = {int(entry.name): stat for entry, stat in tables.items() if stat is not None}
+        live = live_processes()
         family = {pid for pid, (_, began) in live.items() if Process(pid, began) in self._seen}
         family |= {pid for pid in live if self._is_tagged(pid)}
         while more := {pid for pid, (parent, _) in live.items() if parent in family} - family:
             family |= more
         self._seen |= {Process(pid, live[pid][1]) for pid in family}
-        return {pid: _title(pid) for pid in sorted(family)}
+        return {pid: title(pid) for pid in sorted(family)}
 
     def kill(self) -> None:
         """Kill all of them."""
@@ -52,6 +51,12 @@ class Family:
         return f"{TAG}={self._tag}".encode() in words
 
 
+def live_processes() -> dict[int, tuple[int, int]]:
+    """Return parent and beginning, in clock ticks since boot, of all live processes."""
+    tables = {entry: _stat(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    return {int(entry.name): stat for entry, stat in tables.items() if stat is not None}
+
+
 def _stat(entry: Path) -> tuple[int, int] | None:
     """Return parent and beginning of a live process; None for others."""
     try:
@@ -61,7 +66,8 @@ def _stat(entry: Path) -> tuple[int, int] | None:
     return None if fields[0] in "ZX" else (int(fields[1]), int(fields[19]))
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
+    """Return what the process calls itself, or its command line; no text if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     except OSError:

@@ -71,7 +71,8 @@ class Guard:
     """The main process's side of the guard, which is started with the first child."""
 
     def __init__(self) -> None:
-        self._pipe: int | None = None
+        self._pipe: int | None = None  # it never blocks: somebody may have stopped the guard
+        self._guard = 0
         self._marks: dict[int, str] = {}
 
     def add(self, leader: int, mark: str) -> None:
@@ -96,18 +97,23 @@ class Guard:
     def _tell(self, line: str) -> bool:
         try:
             return self._pipe is not None and os.write(self._pipe, line.encode()) > 0
-        except OSError:  # somebody has killed it
+        except OSError:  # somebody has killed or stopped it
             return False
 
     def _start(self) -> None:
         if self._pipe is not None:
+            # Before its pipe ends: it would take this for the end of the main process.
+            with contextlib.suppress(OSError):
+                os.kill(self._guard, signal.SIGKILL)
+                os.waitpid(self._guard, 0)
             os.close(self._pipe)
             self._pipe = None
         if not hasattr(os, "posix_spawn"):
             return
         theirs, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
         nowhere = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
-        os.posix_spawn(
+        self._guard = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-S", __file__],
             os.environ,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import live_processes, title
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -72,8 +74,13 @@ class RunningMain:
         try:
             return self.process.wait(timeout)
         finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it, and its group, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     @property
     def text(self) -> str:
@@ -99,13 +106,13 @@ class RunningMain:
     @property
     def fork_server(self) -> int:
         """Process id of the server that forks workers."""
-        children = _descendants(self.process.pid)
+        children = descendants(self.process.pid)
         return next(pid for pid, title in children if "multiprocessing.forkserver" in title)
 
     @property
     def family(self) -> list[int]:
         """Process ids of all processes that it has started."""
-        return [pid for pid, _ in _descendants(self.process.pid)]
+        return [pid for pid, _ in descendants(self.process.pid)]
 
     def wait_for(self, steps: int, timeout: float = 90.0) -> None:
         """Wait until it has trained for `steps` steps."""
@@ -113,7 +120,7 @@ class RunningMain:
         wait_until(lambda: path.exists() and self.status["steps"] >= steps, timeout, self)
 
     def _with_title(self, start: str) -> list[int]:
-        return [pid for pid, title in _descendants(self.process.pid) if title.startswith(start)]
+        return [pid for pid, title in descendants(self.process.pid) if title.startswith(start)]
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, run: RunningMain) -> None:
@@ -137,18 +144,11 @@ def state(pid: int) -> str:
         return "X"
 
 
-def _descendants(pid: int) -> list[tuple[int, str]]:
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                title = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
-            except OSError:
-                continue
-            parents[int(entry.name)] = parent, title
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Return the live processes that this one, or one of those, has started; and their titles."""
+    parents = {child: parent for child, (parent, _) in live_processes().items()}
     found, frontier = [], {pid}
     while frontier:
-        frontier = {child for child, (parent, _) in parents.items() if parent in frontier}
-        found += [(child, parents[child][1]) for child in sorted(frontier)]
+        frontier = {child for child, parent in parents.items() if parent in frontier}
+        found += [(child, title(child)) for child in sorted(frontier)]
     return found

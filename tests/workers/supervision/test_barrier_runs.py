@@ -78,9 +78,7 @@ def start(tmp_path):
 
     yield one
     for run in runs:
-        if run.process.poll() is None:
-            os.killpg(run.process.pid, signal.SIGKILL)
-            run.process.wait()
+        run.kill()
 
 
 def final(run: RunningMain) -> dict:
@@ -179,9 +177,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(
         assert final(run)["steps"] == run.status["steps"]
         assert "rows" in final(run)  # all workers stood at the same meeting in the end
     finally:
-        if run.process.poll() is None:
-            os.killpg(run.process.pid, signal.SIGKILL)
-            run.process.wait()
+        run.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -24,9 +24,7 @@ def toy(name: str, env_kwargs: str) -> tuple[str, ...]:
 def run(tmp_path):
     run = RunningMain(tmp_path / "run", *LONG, "--worker-timeout", "2")
     yield run
-    if run.process.poll() is None:
-        os.killpg(run.process.pid, signal.SIGKILL)
-        run.process.wait()
+    run.kill()
 
 
 def test_a_killed_worker_is_replaced_and_the_others_go_on(run):

@@ -54,7 +54,7 @@ def test_helpers_of_an_environment_that_cannot_close_are_killed(tmp_path, close)
     run = start(tmp_path, "--num-env-steps", "500", "--algo", "a2c", close=close)
     assert run.finish() == 0, run.text
     assert run.status["restarts"] == 0
-    assert all(is_gone(pid) for pid in helpers(tmp_path))
+    assert_none_is_left(tmp_path, run)
 
 
 def test_helpers_do_not_outlive_a_killed_worker(tmp_path):

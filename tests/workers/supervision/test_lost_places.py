@@ -28,9 +28,7 @@ def start(tmp_path):
 
     yield begin
     for run in runs:
-        if run.process.poll() is None:
-            os.killpg(run.process.pid, signal.SIGKILL)
-            run.process.wait()
+        run.kill()
 
 
 def limit_files(run, num_bytes):
