@@ -8,6 +8,7 @@ from pathlib import Path
 from envs.reasons import is_library, is_machinery
 
 CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"}
+_STACK = re.compile(r"^(?:Current thread .*|Stack) \(most recent call first\):\n", re.M)
 _FRAME = re.compile(r'^ *File "(?P<path>.+)", line (?P<line>\d+),? in (?P<function>.+)$', re.M)
 
 
@@ -63,8 +64,13 @@ def cause_of_exit(code: int | None) -> Cause:
 
 
 def place_in_dump(text: str) -> str:
-    """Return ", file FILE, line N" of somebody else's code in a stack of faulthandler's, or ""."""
-    foreign = _foreign(_frames(text)[::-1])
+    """Return ", file FILE, line N": where faulthandler's last stack is in somebody else's code.
+
+    Return no text if there is no such stack. Those of other threads do not count.
+    """
+    _, *stacks = _STACK.split(text)
+    newest_last = _frames(stacks[-1].partition("\n\n")[0])[::-1] if stacks else []
+    foreign = _foreign(newest_last)
     return f", {foreign}" if foreign else ""
 
 

@@ -122,7 +122,7 @@ def _discarding(folder: "RunFolder | None") -> Iterator[None]:
 def _look_at(
     start: Start, context: BaseContext, interrupted: Callable[[], bool]
 ) -> "tuple[Spaces, str]":
-    """Look at the environment, while this process imports torch. EnvironmentProblem.
+    """Look at the environment, while this process imports what it needs. EnvironmentProblem.
 
     Return its spaces, and what it printed meanwhile.
     """
@@ -132,7 +132,7 @@ def _look_at(
         # The server imports it, too, and starts no process before it has.
         import workers.supervision.run
     look = Look(start.line.environment, start.line.config, context)
-    import workers.supervision.run  # noqa: F401
+    import workers.supervision.supervisor  # noqa: F401
 
     return look.spaces(interrupted=interrupted), look.printed
 

@@ -3,6 +3,7 @@
 The code is somebody else's: it may crash, leave or hang.
 """
 
+import contextlib
 import faulthandler
 import os
 import re
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 IMPORT_TIMEOUT = 60.0  # seconds in which the process must have imported what it needs
 SHORTEST_TIMEOUT = 5.0  # seconds in which it must have made the environment; busy machines are slow
 READY = "ready"
-CLOSING_PATIENCE = 3.0  # seconds in which the process must end after its answer
+ENDING_PATIENCE = 3.0  # seconds in which it may close the environment after its answer
+STACK_PATIENCE = 2.0  # seconds in which a process that hangs must have written its stack
 _STACK = re.compile(r"^(?:Timeout \(|Fatal Python error|Current thread|Stack .most)", re.M)
 
 
@@ -68,14 +70,14 @@ class Look:
             if isinstance(answer, str):
                 cause = cause_of_error(answer).words
                 raise EnvironmentProblem(f"{self._id} could not be prepared: {cause}.")
-            patience = CLOSING_PATIENCE
+            patience = ENDING_PATIENCE
         finally:
             child.end(patience=patience)
             self.printed = _STACK.split(self._written())[0]
-            if not patience:
-                sys.stderr.write(self.printed)
             self._output.close()
             Path(self._output.name).unlink(missing_ok=True)
+            if not patience:
+                sys.stderr.write(self.printed)
         return answer
 
     def _answer(self, interrupted: Callable[[], bool]) -> "Spaces | EnvironmentProblem | str":
@@ -88,7 +90,7 @@ class Look:
                 if answer != READY:
                     return cast("Spaces | EnvironmentProblem | str", answer)
                 began, timeout = time.monotonic(), self._timeout
-                Path(self._output.name).unlink()
+                Path(self._output.name).unlink(missing_ok=True)
             if interrupted():
                 raise KeyboardInterrupt
             if not alive:
@@ -105,9 +107,14 @@ class Look:
 
     def _place(self) -> str:
         """Return ", file FILE, line N" where the process has crashed or hangs, if that is known."""
-        if self._child.process.is_alive() and hasattr(signal, "SIGUSR2"):
-            os.kill(self._child.process.pid, signal.SIGUSR2)
-            time.sleep(0.2)
+        process, deadline = self._child.process, time.monotonic() + STACK_PATIENCE
+        if process.is_alive() and hasattr(signal, "SIGUSR2"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR2)
+            found = ""
+            while not found and process.is_alive() and time.monotonic() < deadline:
+                found = place_in_dump(self._written())
+                time.sleep(0.1)  # also for the rest of a stack that is half written
         return place_in_dump(self._written())
 
     def _written(self) -> str:

@@ -49,6 +49,19 @@ def test_a_dump_of_faulthandler_begins_with_the_newest_line():
     assert place_in_dump("") == ""
 
 
+def test_a_dump_names_no_line_of_another_thread():
+    dump = (
+        "Fatal Python error: Segmentation fault\n\nThread 0x2 (most recent call first):\n"
+        '  File "/usr/lib/python3/site-packages/selectors.py", line 415 in select\n\n'
+        "Current thread 0x1 (most recent call first):\n"
+        '  File "/usr/lib/python3/site-packages/arm/driver.py", line 90 in move\n\n'
+        "Thread 0x3 (most recent call first):\n"
+        '  File "/home/me/camera.py", line 5 in watch\n\n'
+        "Extension modules: numpy (total: 1)\n"
+    )
+    assert place_in_dump(dump) == ", file /usr/lib/python3/site-packages/arm/driver.py, line 90"
+
+
 def test_the_kernels_count_of_kills_for_memory():
     counts = iter([3, 3, 4, 4])
     kills = MemoryKills(count=lambda: next(counts))
