@@ -153,11 +153,14 @@ class Saver:
         run, records = self._run, self._records
         records.lost = run.folder_fault() or run.folder.fault()
         if records.lost and not self._move(self._state(None)):
-            self._warn(
+            records.guard.tell(
+                run.folder.path,
                 f"{run.folder.path} is lost ({records.lost}) and no other place can be written; "
-                "training goes on in memory, nothing is kept until one of them can"
+                "training goes on in memory, nothing is kept until one of them can",
             )
-        elif self._config.exchange == "barrier":  # the first checkpoint there was not exact
+            return
+        records.guard.worked(run.folder.path)
+        if self._config.exchange == "barrier":  # the first checkpoint there was not exact
             run.memory.progress.ask_for_reports()
 
     def _move(self, state: dict[str, Any]) -> bool:
