@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workers.records.run_folder import RunFolder
     from workers.records.tracking import Tracker
     from workers.records.writer import Records
+    from workers.settings.config import Config
     from workers.settings.models import Spaces
     from workers.supervision.run import Run
 
@@ -75,23 +76,13 @@ def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambd
     spaces, printed = _look_at(start, get_context(config.start_method), interrupted)
 
     from workers.records.folder_lock import hold
-    from workers.records.run_folder import RunFolder
     from workers.supervision.loading import load_policy
     from workers.supervision.run import Run
 
     policy, warnings = None, start.warnings
     if resumed is None and config.load is not None:
         policy, warnings = load_policy(config, spaces)
-    if resumed is None:
-        folder = RunFolder.create(
-            run_dir=config.run_dir,
-            log_dir=config.log_dir,
-            env_name=config.env_name,
-            algo=config.algo,
-            seed=config.seed,
-        )
-    else:
-        folder = resumed.folder
+    folder = _new_folder(config) if resumed is None else resumed.folder
     with _discarding(None if resumed else folder):
         return Run(
             config=config,
@@ -106,6 +97,18 @@ def prepare(arguments: Sequence[str], *, interrupted: Callable[[], bool] = lambd
             warnings=warnings,
             printed=printed,
         )
+
+
+def _new_folder(config: "Config") -> "RunFolder":
+    from workers.records.run_folder import RunFolder
+
+    return RunFolder.create(
+        run_dir=config.run_dir,
+        log_dir=config.log_dir,
+        env_name=config.env_name,
+        algo=config.algo,
+        seed=config.seed,
+    )
 
 
 @contextlib.contextmanager
