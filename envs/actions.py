@@ -123,15 +123,12 @@ def _box_maker(own: Box) -> ActionMaker:
     dtype, shape = own.dtype, own.shape
 
     def make(given: Any) -> NDArray[Any]:
-        numbers = np.asarray(given).reshape(-1) * half
-        numbers += middle
         # The bounds are numbers of the space's own type: no rounding leads out of them again.
-        np.maximum(numbers, low, out=numbers)
-        np.minimum(numbers, high, out=numbers)
-        action: NDArray[Any] = numbers.astype(dtype).reshape(shape)
+        numbers = np.minimum(np.maximum(given * half + middle, low), high)
+        action: NDArray[Any] = numbers.astype(dtype)
         return action
 
-    return make
+    return make if len(shape) == 1 else lambda given: make(given).reshape(shape)
 
 
 def _is_given(own: Space[Any]) -> bool:

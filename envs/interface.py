@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from envs.faults import name_of
 from envs.ids import EnvironmentProblem
 from envs.reasons import reason
 
@@ -22,8 +23,8 @@ def check_reset(env: gym.Env[Any, Any], result: Any) -> tuple[Any, dict[str, Any
     """Return what reset() returned. EnvironmentProblem unless it is a pair."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise EnvironmentProblem(
-            f"{_name(env)}: reset() must return (observation, info), as in gymnasium, and returned "
-            f"{_described(result)}; old environments need a wrapper such as shimmy's."
+            f"{name_of(env)}: reset() must return (observation, info), as in gymnasium, "
+            f"and returned {_described(result)}; old environments need a wrapper such as shimmy's."
         )
     return result
 
@@ -33,14 +34,10 @@ def refuse_unreadable_step(env: gym.Env[Any, Any], error: Exception) -> None:
     file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     if any(file.is_relative_to(reader) for reader in _READERS):
         raise EnvironmentProblem(
-            f"{_name(env)}: step() must return (observation, reward, terminated, truncated, info), "
-            f"as in gymnasium, and what it returned could not be read ({reason(error)}); "
+            f"{name_of(env)}: step() must return (observation, reward, terminated, truncated, "
+            f"info), as in gymnasium, and what it returned could not be read ({reason(error)}); "
             "old environments need a wrapper such as shimmy's."
         ) from error
-
-
-def _name(env: gym.Env[Any, Any]) -> str:
-    return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
 def _described(result: Any) -> str:

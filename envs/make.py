@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from envs.families import FAMILIES
+from envs.faults import name_of
 from envs.ids import EnvironmentProblem, ResolvedId, load_registry, missing_package
 from envs.physics import follow_body, render_faster
 from envs.reasons import place, reason
@@ -59,9 +60,8 @@ def check_spaces(env: gym.Env[Any, Any]) -> None:
     numbers = isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating)
     if (choices or numbers) and np.prod(space.shape or ()) > 0:
         return
-    name = env.spec.id if env.spec else type(env.unwrapped).__name__
     raise EnvironmentProblem(
-        f"{name} has {type(space).__name__} actions ({describe(space)}), "
+        f"{name_of(env)} has {type(space).__name__} actions ({describe(space)}), "
         "which are not supported yet: choose one with Discrete, MultiDiscrete, "
         "MultiBinary or Box actions, such as ALE/Pong-v5 or HalfCheetah-v5."
     )

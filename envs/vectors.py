@@ -16,15 +16,15 @@ from envs.ids import EnvironmentProblem
 Read = Callable[[Any], NDArray[np.float32]]
 LONGEST = 10_000  # numbers of a vector; a first layer of 256 units has 2.6 million weights then
 SMALLEST_PICTURE = 16  # pixels, on both sides
-LONGEST_SPACE = 160  # letters of a space in a message
+LONGEST_TEXT = 160  # letters of a space or a value in a message
+_FLOAT32 = np.dtype(np.float32)
+_INFINITY = float("inf")
 
 
 def describe(space: gym.Space[Any]) -> str:
     """Return a space as one line of limited length; its type's name if it has no text."""
-    text = " ".join(str(space).split())
-    if text.startswith("<"):
-        return type(space).__name__
-    return text if len(text) <= LONGEST_SPACE else f"{text[:LONGEST_SPACE]}..."
+    text = str(space)
+    return type(space).__name__ if text.startswith("<") else _shortened(text)
 
 
 def has_fixed_size(space: gym.Space[Any]) -> bool:
@@ -91,7 +91,7 @@ class Vector(gym.ObservationWrapper[Any, Any, Any]):
                 "observation_space says"
             ) from None
         # One product sees that all is well, in a tenth of the time that looking at each takes.
-        if not flat.dot(flat) < np.inf:
+        if not flat.dot(flat) < _INFINITY:
             check_numbers(self, flat)
         return flat
 
@@ -99,12 +99,8 @@ class Vector(gym.ObservationWrapper[Any, Any, Any]):
 class _OtherForm(Exception):
     """An observation is not what its space promises: promised what, and gave what."""
 
-    def __init__(self, where: str, promised: object, given: Any) -> None:
-        array = _array(given)
-        if isinstance(promised, gym.Space):
-            promised = describe(promised)
-        came = repr(given) if array.ndim == 0 else f"shape {array.shape} of {array.dtype}"
-        super().__init__(f"promised {promised} as {where} and gave {came}")
+    def __init__(self, where: str, promised: str, given: str) -> None:
+        super().__init__(f"promised {promised} as {where} and gave {given}")
 
 
 def _reader(space: gym.Space[Any], where: str) -> Read:
@@ -122,36 +118,37 @@ def _reader(space: gym.Space[Any], where: str) -> Read:
     if isinstance(space, gym.spaces.Tuple):
         items = [_reader(part, f"{where}[{i}]") for i, part in enumerate(space)]
         return _items(items, where)
-    return lambda given: np.array(gym.spaces.utils.flatten(space, given), np.float32).reshape(-1)
+    return _others(space, where)
 
 
 def _numbers(space: Box | MultiBinary, where: str) -> Read:
     shape = space.shape
 
     def read(given: Any) -> NDArray[np.float32]:
-        array = _array(given)
+        array = given if type(given) is np.ndarray else _array(given)
         if array.shape != shape or array.dtype.kind not in "biuf":
-            raise _OtherForm(where, space, given)
-        return array.astype(np.float32).reshape(-1)
+            raise _OtherForm(where, describe(space), _described(given))
+        return array.astype(_FLOAT32).ravel()
 
     return read
 
 
 def _choices(space: Discrete | MultiDiscrete, where: str) -> Read:
-    sizes = np.reshape(space.n if isinstance(space, Discrete) else space.nvec, -1).astype(np.int64)
-    start = np.reshape(space.start, -1).astype(np.int64)
-    ends = np.cumsum(sizes)
-    begins = ends - sizes
+    shape = space.shape
+    sizes = np.reshape(space.n if isinstance(space, Discrete) else space.nvec, -1).tolist()
+    # Plain numbers are faster than arrays here, and have no types that do not go together.
+    starts, total = np.reshape(space.start, -1).tolist(), sum(sizes)
 
     def read(given: Any) -> NDArray[np.float32]:
         array = _array(given)
-        if array.shape != space.shape or array.dtype.kind not in "iub":
-            raise _OtherForm(where, space, given)
-        places = array.reshape(-1) - start + begins
-        if (places < begins).any() or (places >= ends).any():
-            raise _OtherForm(where, space, array.tolist())
-        flat = np.zeros(ends[-1], np.float32)
-        flat[places] = 1.0
+        if array.shape != shape or array.dtype.kind not in "iub":
+            raise _OtherForm(where, describe(space), _described(given))
+        flat, begin = np.zeros(total, _FLOAT32), 0
+        for number, start, size in zip(array.ravel().tolist(), starts, sizes, strict=True):
+            if not start <= number < start + size:
+                raise _OtherForm(where, describe(space), _shortened(repr(array.tolist())))
+            flat[begin + number - start] = 1.0
+            begin += size
         return flat
 
     return read
@@ -159,9 +156,10 @@ def _choices(space: Discrete | MultiDiscrete, where: str) -> Read:
 
 def _entries(readers: Mapping[str, Read], where: str) -> Read:
     def read(given: Any) -> NDArray[np.float32]:
-        if not isinstance(given, Mapping) or not readers.keys() <= given.keys():
-            found = [*given] if isinstance(given, Mapping) else given
-            raise _OtherForm(where, f"the entries {', '.join(map(repr, readers))}", str(found))
+        if not isinstance(given, Mapping):
+            raise _OtherForm(where, _entries_named(readers), _described(given))
+        if not readers.keys() <= given.keys():
+            raise _OtherForm(where, _entries_named(readers), _entries_named(given))
         return np.concatenate([reader(given[name]) for name, reader in readers.items()])
 
     return read
@@ -170,8 +168,19 @@ def _entries(readers: Mapping[str, Read], where: str) -> Read:
 def _items(readers: list[Read], where: str) -> Read:
     def read(given: Any) -> NDArray[np.float32]:
         if not isinstance(given, tuple | list) or len(given) != len(readers):
-            raise _OtherForm(where, f"a tuple of {len(readers)}", str(given))
+            came = f"one of {len(given)}" if isinstance(given, tuple | list) else _described(given)
+            raise _OtherForm(where, f"a tuple of {len(readers)}", came)
         return np.concatenate([reader(part) for reader, part in zip(readers, given, strict=True)])
+
+    return read
+
+
+def _others(space: gym.Space[Any], where: str) -> Read:
+    def read(given: Any) -> NDArray[np.float32]:
+        try:
+            return np.array(gym.spaces.utils.flatten(space, given), _FLOAT32).ravel()
+        except Exception:  # gymnasium raises whatever reading something else raises
+            raise _OtherForm(where, describe(space), _described(given)) from None
 
     return read
 
@@ -181,3 +190,17 @@ def _array(given: Any) -> NDArray[Any]:
         return np.asarray(given)
     except ValueError:  # lists of different lengths
         return np.array(given, object)
+
+
+def _described(given: Any) -> str:
+    array = _array(given)
+    return _shortened(repr(given)) if array.ndim == 0 else f"shape {array.shape} of {array.dtype}"
+
+
+def _entries_named(mapping: Mapping[str, Any]) -> str:
+    return _shortened(f"the entries {', '.join(map(repr, mapping))}")
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."

@@ -8,7 +8,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    Space,
+    Text,
+    Tuple,
+)
 
 from envs.batch import MAX_FAULTY, EnvironmentBatch
 from envs.episodes import EpisodeStatistics
@@ -177,13 +186,16 @@ PAIR = Dict(where=BOX, what=Discrete(3))
         (Discrete(3), 1.0, r"gave 1.0"),
         (Discrete(3), np.array([1]), r"gave shape \(1,\)"),
         (Discrete(3, start=5), 2, r"gave 2"),
-        (MultiDiscrete([2, 3]), np.array([0, 3]), r"gave"),
+        (Discrete(3), 2**64 - 1, r"gave 18446744073709551615;"),
+        (MultiDiscrete([2, 3]), np.array([0, 3]), r"gave \[0, 3\];"),
         (MultiBinary(3), np.zeros(2, np.int8), r"gave shape \(2,\)"),
         (PAIR, {"where": np.zeros(3), "what": 1}, r"as the observation\['where'\] and gave shape"),
-        (PAIR, {"where": np.zeros(4)}, r"the entries .*'where'.* and gave \"\['where'\]\""),
-        (PAIR, np.zeros(4), r"promised the entries"),
+        (PAIR, {"where": np.zeros(4)}, r"the entries .*'what'.* and gave the entries 'where';"),
+        (PAIR, np.zeros(4), r"promised the entries .* and gave shape \(4,\) of float64;"),
         (Tuple((BOX, BOX)), (np.zeros(3), np.zeros(5)), r"as the observation\[0\]"),
-        (Tuple((BOX, BOX)), (np.zeros(4),), r"promised a tuple of 2"),
+        (Tuple((BOX, BOX)), (np.zeros(4),), r"promised a tuple of 2 as .* and gave one of 1;"),
+        (BOX, "all is well, " * 99, r"gave 'all is well, .{,160}\.\.\.;"),
+        (Text(5), 7, r"promised Text\(.*\) as the observation and gave 7;"),
     ],
 )
 def test_an_observation_of_another_form_than_promised_is_refused(
@@ -224,6 +236,13 @@ def test_an_observation_of_the_promised_form_is_gymnasiums_vector(
         expected: Any = gym.spaces.flatten(whole, own)
         assert vector.dtype == np.float32
         np.testing.assert_array_equal(vector, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.uint64])
+def test_choices_may_be_numbers_of_any_whole_type(dtype: Any) -> None:
+    choices = MultiDiscrete([2, 3], start=[0, -1])
+    one_hot = Vector(Observing(choices, np.array([1, 1], dtype))).reset()[0]
+    assert one_hot.tolist() == [0, 1, 0, 0, 1]
 
 
 def test_a_vector_is_a_copy_of_what_the_environment_keeps() -> None:
