@@ -95,13 +95,16 @@ class Watched(gymnasium.Wrapper):
 
 
 def picture_of(environment: gymnasium.Env) -> Frame:
-    """Return the environment's picture, uint8 [H, W, 3]. ValueError if it draws anything else."""
+    """Return the environment's picture, uint8 [H, W, 3].
+
+    EnvironmentProblem if it draws anything else.
+    """
     picture: Any = environment.render()
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
         what = type(picture).__name__
         if isinstance(picture, np.ndarray):
             what = f"an array of {picture.dtype} {list(picture.shape)}"
-        raise ValueError(
+        raise EnvironmentProblem(
             f"render() of {type(environment.unwrapped).__name__} returns {what}; "
             'with render_mode="rgb_array" it must return an array of uint8 [height, width, 3]'
         )
@@ -110,12 +113,7 @@ def picture_of(environment: gymnasium.Env) -> Frame:
 
 def trouble(error: Exception) -> str:
     """Return why drawing failed, in one line."""
-    if "unexpected keyword argument 'render_mode'" in str(error):
-        return (
-            "the environment cannot be drawn, because its constructor takes no render_mode; "
-            "let it take one, and let render() return a picture"
-        )
-    if isinstance(error, EnvironmentProblem | ValueError):
+    if isinstance(error, EnvironmentProblem):
         return str(error)
     return f"the environment can't be drawn here: {reason(error)}{place(error)}"
 

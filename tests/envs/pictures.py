@@ -26,7 +26,7 @@ class Painted(Bandit):
     def render(self) -> Any:
         self.drawn += 1
         if self.picture == "raises" or (self.picture == "raises later" and self.drawn > 3):
-            raise RuntimeError("no display")
+            raise ValueError("no display")
         if self.picture == "nothing":
             return None
         red = np.full((40, 60, 3), (20 * self.drawn, 0, 0), np.uint8)

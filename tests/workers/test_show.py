@@ -52,8 +52,8 @@ def play(run, monkeypatch, capfd) -> Any:
     [
         ("nothing", "render() of Painted returns NoneType"),
         ("floats", "returns an array of float64 [40, 60, 3]"),
-        ("raises", "no display"),
-        ("raises later", "no display"),
+        ("raises", "no display, file "),
+        ("raises later", "no display, file "),
     ],
 )
 def test_scores_do_not_wait_for_pictures(play, tmp_path, picture, reason):
