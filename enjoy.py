@@ -107,7 +107,7 @@ def enter() -> int:
     from workers.export import ExportError
     from workers.records.checkpoint import CheckpointError
     from workers.records.run_folder import RunFolderError
-    from workers.scores import standard_output
+    from workers.scores import READER_LEFT, ReaderLeft, standard_output
     from workers.settings.errors import OtherVersion, UsageError
 
     try:
@@ -125,9 +125,12 @@ def enter() -> int:
     ) as problem:
         complain(str(problem))
         return 1
+    except ReaderLeft:
+        return READER_LEFT
     except KeyboardInterrupt:
         return 130
-    except Exception as problem:  # of an environment, most likely
+    # An environment may raise anything, or leave.
+    except (Exception, SystemExit) as problem:
         if options.debug:
             raise
         complain(f"{reason(problem)}{place(problem)} (--debug shows more)")

@@ -38,7 +38,9 @@ class GifWriter:
         self._written += 1
 
     def release(self) -> None:
-        """Write the file. OSError."""
+        """Write the file, unless no picture was taken. OSError."""
+        if not self._images:
+            return
         first, *others = self._images
         # GIF counts hundredths of a second. Rounded moments, unlike rounded durations, keep pace.
         moments = np.rint(np.arange(len(self._images) + 1) * 100 * self._stride / self._fps)

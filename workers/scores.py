@@ -13,6 +13,10 @@ from workers.records.evaluation import Evaluation
 READER_LEFT = 141  # the exit code of a program that a closed pipe ends
 
 
+class ReaderLeft(Exception):
+    """Nobody reads what is printed any more."""
+
+
 class Scores:
     """The scores of episodes, printed as they come and together at the end."""
 
@@ -51,13 +55,13 @@ class Scores:
         self._say(json.dumps(summary))
 
     def _say(self, line: str) -> None:
-        """Print a line; if its reader has left, as `head` does, leave too."""
+        """Print a line. ReaderLeft if its reader has left, as `head` does."""
         try:
             print(line, file=self._output, flush=True)
         except BrokenPipeError:
             # What is still in the buffer must go somewhere, or Python complains at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._output.fileno())
-            sys.exit(READER_LEFT)
+            raise ReaderLeft from None
 
 
 def standard_output(*, alone: bool) -> contextlib.AbstractContextManager[TextIO]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from typing import Any, ClassVar
@@ -73,6 +74,15 @@ class Breaks(Bandit):
         return super().step(action)
 
 
-for _environment in (Painted, Unpainted, Talks, Breaks):
+class Leaves(Bandit):
+    """The bandit, whose second step ends the program, which is no success."""
+
+    def step(self, action: Any) -> Any:
+        if self._elapsed == 1:
+            sys.exit(0)
+        return super().step(action)
+
+
+for _environment in (Painted, Unpainted, Talks, Breaks, Leaves):
     if f"{_environment.__name__}-v0" not in gym.registry:
         gym.register(f"{_environment.__name__}-v0", entry_point=_environment)

@@ -29,3 +29,11 @@ def test_a_gif_of_any_length_plays_at_its_speed_and_stays_small(
     assert len(durations) <= MOST_FRAMES
     assert min(durations) >= 20
     assert sum(durations) / 1000 == pytest.approx(frames / fps, rel=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_pictures_that_cannot_be_written_leave_no_file(tmp_path: Path, suffix: str) -> None:
+    with VideoWriter(tmp_path / f"film{suffix}", fps=30.0) as video:
+        video.write(np.zeros((8, 8, 2), np.uint8))  # two colours
+    assert not video.written
+    assert [*tmp_path.iterdir()] == []

@@ -146,11 +146,14 @@ def test_an_environment_that_does_not_fit_is_refused_in_one_sentence(play, words
     assert len(errors.splitlines()) == 1
 
 
-def test_an_environment_that_fails_is_named_with_file_and_line(play):
-    code, output, errors = play(*flags("--env-name tests.envs.pictures:Breaks-v0 --json"))
+@pytest.mark.parametrize(
+    ("name", "cause"), [("Breaks", "KeyError: 'speed'"), ("Leaves", "SystemExit: 0")]
+)
+def test_an_environment_that_fails_is_named_with_file_and_line(play, name, cause):
+    code, output, errors = play(*flags(f"--env-name tests.envs.pictures:{name}-v0 --json"))
     assert (code, output) == (1, "")
     (line,) = errors.splitlines()
-    assert line.startswith("enjoy.py: KeyError: 'speed', file ")
+    assert line.startswith(f"enjoy.py: {cause}, file ")
     assert "pictures.py, line " in line
 
 
