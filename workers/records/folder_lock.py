@@ -19,6 +19,7 @@ def hold(folder: RunFolder) -> TextIO:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            file.close()
             raise RunFolderError(
                 f"The run in {str(folder.path)!r} is still going; stop it before you go on with it."
             ) from error

@@ -130,11 +130,15 @@ class Records:
         if self._board is not None:
             self._board.purge_after(steps)
 
-    def move_to(self, folder: RunFolder) -> None:
-        """Go on in another folder, with what can be copied of the old one and what is in memory."""
+    def move_to(self, folder: RunFolder, *, is_own: bool = True) -> None:
+        """Go on in another folder, with what can be copied of the old one and what is in memory.
+
+        Nothing is copied unless the old one `is_own`: another run may have begun there.
+        """
         for old, new in zip(self._folder.records, folder.records, strict=True):
             with contextlib.suppress(OSError):
-                shutil.copyfile(old, new)
+                if is_own:
+                    shutil.copyfile(old, new)
         self._full = None if self.lost else self._folder
         self._folder, self.lost = folder, None
         self._monitor.move_to(folder.monitor)

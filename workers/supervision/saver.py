@@ -165,7 +165,7 @@ class Saver:
 
     def _move(self, state: dict[str, Any]) -> bool:
         """Let the run go on in the first folder that takes a checkpoint; return whether one did."""
-        run, lost = self._run, self._run.folder.path
+        run, lost, is_own = self._run, self._run.folder.path, self._run.folder_fault() is None
         for folder in run.folder.elsewhere(self._config.log_dir):
             try:
                 path = checkpoint.checkpoint_path(folder.checkpoints, state["steps"])
@@ -177,7 +177,7 @@ class Saver:
                 continue
             why = self._records.lost or self._problem
             self._problem = ""
-            self._records.move_to(folder)
+            self._records.move_to(folder, is_own=is_own)
             with self._records.guard(folder.config):
                 run.describe()
             self._evaluations.move()
