@@ -7,7 +7,6 @@ Run as a program, this file is the guard: it outlives a main process that was ki
 
 import contextlib
 import os
-import secrets
 import select
 import signal
 import sys
@@ -23,7 +22,7 @@ _MARK = "A3C_CHILD"
 
 def new_mark() -> str:
     """Return a mark that no other child has, of this run or another one."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def lead_session(mark: str) -> None:

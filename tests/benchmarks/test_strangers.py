@@ -20,6 +20,7 @@ forks = pytest.mark.skipif(sys.platform != "linux", reason="trials are forked")
 
 
 @forks
+@pytest.mark.timeout(600)  # forty trials take a while on a busy machine
 def test_random_strangers_train_right_or_are_refused():
     command = flags("-m benchmarks.strangers --family random --count 40 --seed 5 --jobs 2")
     done = subprocess.run(
