@@ -1,4 +1,4 @@
-"""Actions: what policies give, and the environment's own actions that are made of it, here only.
+"""Actions: what policies give, and the environment's own actions, which are made of it here only.
 
 Policies give flat vectors: float32 numbers, in [-1, 1] wherever there are bounds, or int64 choices
 from 0 up. The environment gets an action of its own space, of the type that `space.sample()` has.

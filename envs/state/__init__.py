@@ -12,8 +12,8 @@ function that changes what it has captured is saved with that.
 
 Out of scope is what belongs to the process: what modules hold, and the global generators `random`
 and `numpy.random`, which `workers/resume.py` saves. An environment whose class's attributes have
-changed since it was made is refused. The order of a set is that
-in which it is iterated at the moment of saving; which elements it lost before is not known.
+changed since it was made is refused. The order of a set is that in which it is iterated at the
+moment of saving; which elements it lost before is not known.
 """
 
 from envs.state.kinds import Unsaveable
