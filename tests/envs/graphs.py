@@ -57,3 +57,8 @@ def restored(make: Callable[[], Any], num_steps: int = 3) -> tuple[Any, Any]:
             env.step(0)
     load_states([second], through_a_file(save_states([first], constants)))
     return first, second
+
+
+def held(build: Any, change: Any = None, num_steps: int = 3) -> tuple[Any, Any]:
+    """Return a Holder after some steps, and a new one with its state."""
+    return restored(lambda: Holder(build, change), num_steps)
