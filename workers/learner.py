@@ -167,7 +167,7 @@ class Learner:
         if self._bad_segments and self._bad_segments >= MAX_BAD_SEGMENTS * self._patience(segment):
             raise FloatingPointError(
                 f"gradients of {self._bad_segments} segments in a row were not finite; "
-                "is --lr too large, or are there observations or rewards that are not finite?"
+                "is --lr or --value-loss-coef too large?"
             )
 
     def state(self) -> dict[str, Any]:
