@@ -27,8 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
             "Plays a trained policy in a window, or without a display into a video, "
             "and prints its scores."
         ),
-        epilog="Exit codes: 0 played; 1 failed, or the video that was asked for could not be made; "
-        "2 wrong usage; 130 Ctrl-C; 141 the reader of the output left.",
+        epilog="Exit codes: 0 played; 1 failed, or no episode has a score, or the video that "
+        "was asked for could not be made; 2 wrong usage; 130 Ctrl-C; 141 the output's reader left.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -201,8 +201,8 @@ def play(options: argparse.Namespace, output: TextIO) -> int:
         for episode in range(options.episodes):
             played = show.play(options.seed + episode)
             scores.add(played, video=show.filmed if episode == 0 else None)
-        scores.summarise()
-        return 1 if options.video and show.filmed is None else 0
+        any_score = scores.summarise()
+        return 1 if not any_score or (options.video and show.filmed is None) else 0
 
 
 def build_show(

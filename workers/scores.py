@@ -35,17 +35,20 @@ class Scores:
         if video is not None:
             self._say(f"video of it: {video}")
 
-    def summarise(self) -> None:
-        """Print mean and standard deviation; as JSON all scores, too."""
+    def summarise(self) -> bool:
+        """Print mean and standard deviation; as JSON all scores, too. Return whether any is sound.
+
+        An episode that a faulty number ended has none: NaN, and null in JSON.
+        """
         total = Evaluation(
             steps=self._played[0].steps,
             returns=tuple(return_ for played in self._played for return_ in played.returns),
             lengths=tuple(length for played in self._played for length in played.lengths),
         )
         if not self._as_json:
-            episodes = f"over {len(total.returns)} episodes"
+            episodes = f"over {len(total.sound)} episodes"
             self._say(f"mean {total.mean:.2f}, standard deviation {total.std:.2f} {episodes}")
-            return
+            return bool(total.sound)
         summary = {
             "returns": [_number(return_) for return_ in total.returns],
             "mean": _number(total.mean),
@@ -53,6 +56,7 @@ class Scores:
             "lengths": total.lengths,
         }
         self._say(json.dumps(summary))
+        return bool(total.sound)
 
     def _say(self, line: str) -> None:
         """Print a line. ReaderLeft if its reader has left, as `head` does."""

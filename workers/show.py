@@ -29,7 +29,7 @@ class Show:
         """Show every episode in a `window`, or film the first one to `video`.
 
         `sampled` and `steps` are those of `play_episodes`. `tell` is given one sentence if nothing
-        can be drawn.
+        can be drawn, and one for each faulty number of the environment, which ends its episode.
         """
         self._model, self._camera, self._sampled, self._steps = model, camera, sampled, steps
         self._window, self._video, self._tell = window, video, tell
@@ -62,7 +62,12 @@ class Show:
 
     def _episode(self, environment: gymnasium.Env, seed: int) -> Evaluation:
         played = play_episodes(
-            self._model, [environment], seeds=[seed], sampled=self._sampled, steps=self._steps
+            self._model,
+            [environment],
+            seeds=[seed],
+            sampled=self._sampled,
+            steps=self._steps,
+            on_fault=lambda fault: self._tell(f"an episode has no score: {fault}"),
         )
         assert played is not None
         return played

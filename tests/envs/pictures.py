@@ -83,6 +83,23 @@ class Leaves(Bandit):
         return super().step(action)
 
 
-for _environment in (Painted, Unpainted, Talks, Breaks, Leaves):
+class Faulty(Bandit):
+    """The bandit, whose second step of an episode has no reward: of every `every`-th episode."""
+
+    def __init__(self, every: int = 2) -> None:
+        super().__init__()
+        self.every, self.episode = every, 0
+
+    def reset(self, **options: Any) -> Any:
+        self.episode += 1
+        return super().reset(**options)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, *others = super().step(action)
+        is_faulty = self._elapsed == 2 and self.episode % self.every == 0
+        return observation, float("nan") if is_faulty else reward, *others
+
+
+for _environment in (Painted, Unpainted, Talks, Breaks, Leaves, Faulty):
     if f"{_environment.__name__}-v0" not in gym.registry:
         gym.register(f"{_environment.__name__}-v0", entry_point=_environment)

@@ -157,6 +157,23 @@ def test_an_environment_that_fails_is_named_with_file_and_line(play, name, cause
     assert "pictures.py, line " in line
 
 
+def test_an_episode_with_a_faulty_number_has_no_score_and_costs_no_other(play):
+    words = flags("--env-name tests.envs.pictures:Faulty-v0 --episodes 3 --json")
+    code, output, errors = play(*words)
+    scores = json.loads(output)
+    assert (code, scores["lengths"], scores["returns"][1]) == (0, [5, 1, 5], None)
+    assert scores["mean"] == pytest.approx((scores["returns"][0] + scores["returns"][2]) / 2)
+    (line,) = errors.splitlines()
+    assert line.startswith("enjoy.py: an episode has no score: Faulty-v0 gave the reward nan")
+
+
+def test_without_any_score_enjoy_fails(play):
+    words = flags("--env-name tests.envs.pictures:Faulty-v0 --env-kwargs every=1 --json")
+    code, output, _ = play(*words, "--episodes", "2")
+    scores = json.loads(output)
+    assert (code, scores["returns"], scores["mean"]) == (1, [None, None], None)
+
+
 def enjoy_in_shell(run: Path, words: str) -> subprocess.CompletedProcess[str]:
     command = f"{sys.executable} {ROOT / 'enjoy.py'} --run-dir {run} {words}"
     return subprocess.run(
