@@ -150,7 +150,7 @@ def test_environments_that_crash_now_and_then(tmp_path):
 def test_environments_that_always_crash_end_the_run_with_the_cause(tmp_path):
     base = toy("Crash", "p=1.0")
     run = RunningMain(tmp_path / "run", base=base)
-    assert run.finish(30) == 1, run.text
+    assert run.finish(120) == 1, run.text
     assert run.status["state"] == "failed"
     assert "Traceback" not in run.text
 
@@ -160,7 +160,7 @@ def test_an_environment_that_hangs_is_replaced(tmp_path):
     run = RunningMain(
         tmp_path / "run", "--num-env-steps", "10000", "--worker-timeout", "1", base=base
     )
-    assert run.finish(40) == 0, run.text
+    assert run.finish(120) == 0, run.text
     assert run.status["restarts"] > 0
 
 
@@ -177,7 +177,7 @@ def test_not_a_number_never_reaches_the_shared_parameters(tmp_path):
 def test_too_many_failures_are_exit_code_3(tmp_path):
     base = toy("Crash", "p=0.01")
     run = RunningMain(tmp_path / "run", *LONG, "--max-restarts", "3", base=base)
-    assert run.finish(40) == 3, run.text
+    assert run.finish(120) == 3, run.text
     assert run.status["exit_code"] == 3
 
 
