@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from workers.guard import END_SIGNALS, lead_session
+from workers.guard import END_SIGNALS, lead_group
 from workers.output import flush_output
 
 CLOSING_PATIENCE = 2.0  # seconds for all environments of a child
@@ -17,7 +17,7 @@ CLOSING_PATIENCE = 2.0  # seconds for all environments of a child
 
 def live(target: Callable[[Any, Any], None], task: Any, pipe: Any, mark: str) -> NoReturn:
     """Call `target(task, pipe)` in a child of a run, and end with the exit code that it wants."""
-    lead_session(mark)
+    lead_group(mark)
     outlive_signals()
     # A daemon may not start processes, and simulators are such. The guard ends what they leave.
     multiprocessing.current_process().daemon = False

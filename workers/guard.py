@@ -1,7 +1,7 @@
 """End the helper processes of environments, whatever becomes of the process that started them.
 
-Each child of a run leads a session of its own. Processes that its environments start belong to its
-group, and carry its mark in their variables. Both are looked for when the child has ended.
+Each child of a run leads a process group of its own. Processes that its environments start belong
+to this group, and carry its mark in their variables. Both are looked for when the child has ended.
 Run as a program, this file is the guard: it outlives a main process that was killed.
 """
 
@@ -25,15 +25,17 @@ def new_mark() -> str:
     return os.urandom(8).hex()
 
 
-def lead_session(mark: str) -> None:
-    """Lead a session and a group from now on; mark the programs that are started from here.
+def lead_group(mark: str) -> None:
+    """Lead a process group from now on, and mark the programs that are started from here.
 
-    Ctrl-C of a terminal does not reach that group, so simulators go on until they are closed.
+    Ctrl-C of a terminal does not reach that group, so simulators go on until they are closed. It is
+    no session of its own: Linux shares the cores out to sessions first, and the test worker's lower
+    priority counts only within its session.
     """
     os.environ[_MARK] = mark
-    if hasattr(os, "setsid"):
+    if hasattr(os, "setpgid"):
         with contextlib.suppress(OSError):  # it leads one already
-            os.setsid()
+            os.setpgid(0, 0)
 
 
 def end_helpers(leader: int, mark: str) -> None:

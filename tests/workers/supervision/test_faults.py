@@ -29,6 +29,10 @@ def run(tmp_path):
 
 def test_a_killed_worker_is_replaced_and_the_others_go_on(run):
     run.wait_for(1000)
+    # Priorities count within a session, and signals to a group pass the children by.
+    children = [*run.workers, run.tester]
+    assert {os.getsid(pid) for pid in children} == {os.getsid(run.process.pid)}
+    assert [os.getpgid(pid) for pid in children] == children
     for _ in range(5):
         victim = run.workers[0]
         os.kill(victim, signal.SIGKILL)
