@@ -30,9 +30,11 @@ def describe(space: gym.Space[Any]) -> str:
 def has_fixed_size(space: gym.Space[Any]) -> bool:
     """Return whether observations of a space can be flattened into vectors of one size, not 0."""
     try:
-        return bool(space.is_np_flattenable) and gym.spaces.utils.flatdim(space) > 0
-    except NotImplementedError:  # a space of somebody else's, perhaps inside another one
+        flat = gym.spaces.utils.flatten_space(space) if space.is_np_flattenable else None
+    # A space of somebody else's, perhaps inside another one; an empty Dict or Tuple inside.
+    except (NotImplementedError, ValueError):
         return False
+    return isinstance(flat, Box) and flat.shape[0] > 0
 
 
 def picture_in(space: gym.Space[Any]) -> Box | None:

@@ -93,7 +93,9 @@ def sample(family: str, count: int, seed: int) -> list[str]:
 
     registry = load_registry()
     ids = [
-        id_ for id_, spec in registry.items() if (family_of(spec) == "atari") == (family == "ale")
+        id_
+        for id_, spec in registry.items()
+        if (family_of(spec) == "atari") == (family == "ale") and id_ != "Stranger-v0"
     ]
     return random.Random(seed).sample(ids, min(count, len(ids)))
 

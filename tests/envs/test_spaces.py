@@ -64,6 +64,7 @@ UNFLAT = [
     gym.spaces.Tuple([Discrete(2), gym.spaces.Sequence(Discrete(2))]),
     gym.spaces.Tuple([]),
     Dict(),
+    Dict(known=Discrete(2), nothing=Dict()),
     Box(0, 1, (2, 0)),
 ]
 
