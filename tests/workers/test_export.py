@@ -121,7 +121,6 @@ def _put_innermost(environment: gym.Env, layer: gym.Wrapper) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("CartPole-v1", ""),
         ("Pendulum-v1", "--squash-actions"),
         ("Hopper-v4", "--recurrent lstm --max-episode-length 1000"),
     ],

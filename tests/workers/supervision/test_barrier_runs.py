@@ -26,7 +26,6 @@ ACROBOT = "Acrobot-v1"  # float32 at first, and float64 later
 SETTINGS = {
     "a2c": case(BANDIT, "--algo a2c --num-processes 3 --num-env-steps 40000"),
     "ppo": case(HOPPER, "--algo ppo --num-processes 2 --num-env-steps 30720 --ppo-epoch 2"),
-    "a2c on Acrobot": case(ACROBOT, "--algo a2c --num-processes 2 --num-env-steps 12000"),
     "ppo on Acrobot": case(ACROBOT, "--algo ppo --num-processes 2 --num-env-steps 12000"),
     "acktr": case(HOPPER, "--algo acktr --num-processes 2 --num-env-steps 30720"),
     "acktr as its authors": case(
@@ -153,9 +152,15 @@ def test_one_worker_gives_the_same_numbers_with_either_exchange(tmp_path, algo):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize(
-    "algo", ["a2c", "ppo", "acktr", "acktr --value-updates 3 --desired-kl 0.01"]
+    ("algo", "number"),
+    [
+        ("a2c", signal.SIGKILL),
+        ("a2c", signal.SIGSTOP),
+        ("ppo", signal.SIGKILL),
+        ("acktr", signal.SIGSTOP),
+        ("acktr --value-updates 3 --desired-kl 0.01", signal.SIGKILL),
+    ],
 )
 def test_a_worker_that_dies_or_hangs_is_replaced_and_the_segment_is_completed(
     tmp_path, algo, number
