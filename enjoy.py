@@ -89,9 +89,9 @@ def main() -> int:
     open_missing_streams()
     code = enter()
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
-        # An environment has left a thread, for which Python would wait.
-        sys.stdout.flush()
-        os._exit(code)
+        from workers.entry import leave
+
+        leave(code)  # an environment has left a thread, for which Python would wait
     return code
 
 
