@@ -182,10 +182,16 @@ def by_parameter(model: ActorCritic, vector: Tensor) -> list[Tensor]:
     return [parameter.detach() for parameter in shaped.parameters()]
 
 
-@pytest.mark.parametrize("scale", [1e-5, 1e-1])
 @pytest.mark.parametrize(
-    ("spaces", "recurrent"),
-    [(FRAME42, "lstm"), (FRAME42, "gru"), (STACK42, "none"), (STACK84, "none")],
+    ("spaces", "recurrent", "scale"),
+    [
+        (FRAME42, "lstm", 1e-5),
+        (FRAME42, "lstm", 1e-1),
+        (FRAME42, "gru", 1e-1),
+        (STACK42, "none", 1e-5),
+        (STACK42, "none", 1e-1),
+        (STACK84, "none", 1e-1),
+    ],
 )
 def test_a_step_is_that_of_a_slow_transcription(spaces, recurrent, scale, monkeypatch):
     monkeypatch.setattr(a3c.acktr, "LOCATIONS", None)  # all of them

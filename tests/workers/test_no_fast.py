@@ -67,11 +67,10 @@ def test_without_the_folder_one_sentence_names_the_flag(tree, tmp_path, algo):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--algo", "a2c"],
         ["--algo", "a2c", "--recurrent", "lstm"],
         ["--algo", "ppo", "--num-mini-batch", "4"],
     ],
-    ids=["a2c", "a2c-lstm", "ppo"],
+    ids=["a2c", "ppo"],
 )
 def test_with_and_without_it_a_run_learns_the_same(tmp_path, words):
     learned = {}

@@ -56,11 +56,6 @@ SETTINGS = {
         "--algo ppo --num-processes 3 --num-env-steps 6000 --envs-per-process 1"
         " --num-mini-batch 2 --recurrent-policy --target-kl 0.02",
     ),
-    "ppo with a GRU": case(
-        RECALL,
-        "--algo ppo --num-processes 2 --num-env-steps 6000 --envs-per-process 4"
-        " --recurrent-policy --target-kl 0.02",
-    ),
 }
 
 
