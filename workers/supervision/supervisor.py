@@ -177,16 +177,14 @@ class Supervisor:
 
     def _write_status(self, state: str, exit_code: int | None = None) -> None:
         progress = self._completed(self._reporter.progress())
-        at_last = self._reporter.steps_per_second_at_last
-        if at_last is not None:
-            progress = dataclasses.replace(progress, steps_per_second=at_last)
         self._records.status(state=state, **statistics.status_fields(progress), exit_code=exit_code)
 
     def _completed(self, progress: Progress) -> Progress:
-        """Add what the progress table does not contain: evaluations and processes."""
-        evaluations = self._evaluations
+        """Add what the progress table does not contain: evaluations, processes, the last speed."""
+        evaluations, at_last = self._evaluations, self._reporter.steps_per_second_at_last
         return dataclasses.replace(
             progress,
+            steps_per_second=progress.steps_per_second if at_last is None else at_last,
             evaluation=evaluations.last,
             best_eval_return_mean=self._best_mean,
             workers_alive=self._pool.alive,
